@@ -1,0 +1,67 @@
+# Photographs with the 20 PASCAL VOC classes in a VOC-style folder; image-level
+# labels in labels/{train,val}_cls.txt. Masks are read by validation only.
+data_root = '{{$VOC20_MINI:data/voc20_mini}}'
+metainfo = dict(
+    classes=(
+        'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle',
+        'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse',
+        'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
+        'tvmonitor',
+    ),
+    palette=[
+        [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128],
+        [128, 0, 128], [0, 128, 128], [128, 128, 128], [64, 0, 0],
+        [192, 0, 0], [64, 128, 0], [192, 128, 0], [64, 0, 128],
+        [192, 0, 128], [64, 128, 128], [192, 128, 128], [0, 64, 0],
+        [128, 64, 0], [0, 192, 0], [128, 192, 0], [0, 64, 128],
+    ],
+)  # fmt: skip
+crop_size = (224, 224)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='RandomResize',
+        scale=(384, 320),
+        ratio_range=(0.75, 1.25),
+        keep_ratio=True,
+    ),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='mmrca.PackImageLabels'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='mmrca.PackImageLabels'),
+]
+dataset = dict(
+    type='mmrca.ImageLevelDataset',
+    data_root=data_root,
+    metainfo=metainfo,
+    data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
+)
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        **dataset, ann_file='labels/train_cls.txt', pipeline=train_pipeline
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        **dataset,
+        ann_file='labels/val_cls.txt',
+        pipeline=test_pipeline,
+        test_mode=True,
+    ),
+)
+val_evaluator = dict(type='mmrca.CAMMetric', threshold=0.3)
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

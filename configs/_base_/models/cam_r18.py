@@ -1,0 +1,25 @@
+# Plain CAM of a narrow ResNet-18 at stride 8, trained from scratch: the
+# yardstick. P alone, no memory, no contrast, no aggregation.
+channels, num_classes = 256, 6
+model = dict(
+    type='mmrca.RCA',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        size=(160, 160),
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+    ),
+    backbone=dict(
+        type='ResNet',
+        depth=18,
+        stem_channels=32,
+        base_channels=32,
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 1, 1),
+        out_indices=(3,),
+    ),
+    cam_head=dict(
+        type='mmrca.CAMHead', in_channels=channels, num_classes=num_classes
+    ),
+)

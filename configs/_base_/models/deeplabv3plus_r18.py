@@ -1,0 +1,35 @@
+# MMSegmentation's DeepLabV3+ on a narrow ResNet-18 at stride 8.
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        size=(160, 160),
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+    ),
+    backbone=dict(
+        type='ResNet',
+        depth=18,
+        stem_channels=32,
+        base_channels=32,
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 1, 1),
+    ),
+    decode_head=dict(
+        type='DepthwiseSeparableASPPHead',
+        in_channels=256,
+        in_index=3,
+        channels=64,
+        dilations=(1, 3, 6, 9),
+        c1_in_channels=32,
+        c1_channels=16,
+        num_classes=7,
+        norm_cfg=dict(type='BN'),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss'),
+    ),
+    test_cfg=dict(mode='whole'),
+)

@@ -1,0 +1,31 @@
+# Plain CAM on the drawn creatures: the baseline of rca_r18_toy.py.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/toy_cam.py',
+    '../_base_/models/cam_r18.py',
+]
+max_epochs = 20
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+)
+param_scheduler = dict(
+    type='OneCycleLR',
+    eta_max=2e-3,
+    pct_start=0.2,
+    total_steps=max_epochs,
+    by_epoch=True,
+    convert_to_iter_based=True,
+)
+train_cfg = dict(
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5
+)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+pseudo_label = dict(
+    scales=(1.0, 1.5),
+    flip=True,
+    background=dict(type='constant', threshold=0.3),
+    crf=None,
+    margin=0.05,
+)

@@ -1,0 +1,35 @@
+# RCA on the drawn creatures.
+_base_ = './cam_r18_toy.py'
+channels, num_classes = 256, 6
+model = dict(
+    cam_head=dict(loss_weight=0.4),
+    memory=dict(
+        type='mmrca.RegionMemory',
+        num_classes=num_classes,
+        channels=channels,
+        num_prototypes=10,
+    ),
+    loss_nce=dict(
+        type='mmrca.RegionMixupNCELoss',
+        temperature=0.07,
+        beta=8.0,
+        loss_weight=0.01,
+    ),
+    aggregation=dict(
+        type='mmrca.SemanticAggregation', temperature=0.07, cosine=True
+    ),
+    cls_head=dict(
+        type='mmrca.CAMHead',
+        in_channels=2 * channels,
+        num_classes=num_classes,
+    ),
+)
+custom_hooks = [
+    dict(
+        type='mmrca.MemoryBankHook',
+        momentum=0.99,
+        gate=0.7,
+        warm_up=2,
+        refresh_interval=1,
+    )
+]

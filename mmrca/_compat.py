@@ -1,0 +1,142 @@
+"""What has to be right about the other packages before mmrca can use them.
+
+``mmrca/__init__.py`` calls the three functions in the order they stand here,
+before anything imports an OpenMMLab package.
+"""
+
+import sys
+from importlib import metadata
+from pickle import UnpicklingError
+
+import numpy as np
+from packaging.specifiers import SpecifierSet
+
+# Import name: the versions that will do, and the packages it may come from.
+NEEDED = {
+    'torch': ('>=2.1', ('torch',)),
+    'mmengine': ('>=0.10,<1', ('onedl-mmengine', 'mmengine')),
+    'mmcv': ('>=2.0', ('onedl-mmcv', 'mmcv')),
+    'mmseg': ('>=1.2,<2', ('onedl-mmsegmentation', 'mmsegmentation')),
+    'mmpretrain': ('>=1.2,<2', ('onedl-mmpretrain', 'mmpretrain')),
+}
+
+NUMPY_SCALARS = (
+    np.bool_,
+    *(np.int8, np.int16, np.int32, np.int64),
+    *(np.uint8, np.uint16, np.uint32, np.uint64),
+    *(np.float16, np.float32, np.float64),
+)
+
+# torch.library.Library objects: a schema lives as long as its library does.
+_torchvision_schemas: list = []
+
+
+def check_versions() -> None:
+    """Check that every package mmrca needs is there, once, and new enough.
+
+    Nothing is imported: the installed packages' own records are read.
+
+    Raises:
+        ImportError: Naming the package and what to install.
+    """
+    for module, (versions, packages) in NEEDED.items():
+        found = _installed(packages)
+        if len(found) > 1:
+            raise ImportError(
+                f'{" and ".join(found)} are both installed and overwrite '
+                f"each other's files: uninstall both, then pip install "
+                f'"{packages[0]}{versions}"'
+            )
+        version = next(iter(found.values()), None)
+        if version is None or not SpecifierSet(versions).contains(
+            version, prereleases=True
+        ):
+            state = f'{version} is' if version else 'none is'
+            raise ImportError(
+                f'mmrca needs {module} {versions} but {state} installed: '
+                f'pip install "{packages[0]}{versions}"'
+            )
+
+
+def _installed(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the version of each of the packages that is installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cure_torchvision() -> None:
+    """Make ``import torchvision`` possible beside a CPU build of torch.
+
+    A torchvision built for CUDA cannot load its compiled operators there and
+    then fails on their names. Declaring the two it asks for is enough; calling
+    one of them still raises. A torchvision that works, or that fails in any
+    other way, is left alone.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        return
+    except RuntimeError as error:
+        if 'operator torchvision::nms does not exist' not in str(error):
+            raise
+        _declare_nms()
+
+
+def _declare_nms() -> None:
+    import torch
+
+    library = torch.library.Library('torchvision', 'DEF')
+    for name in ('nms', 'qnms'):
+        library.define(
+            f'{name}(Tensor dets, Tensor scores, float iou_threshold)'
+            ' -> Tensor'
+        )
+    _torchvision_schemas.append(library)
+    for module in list(sys.modules):
+        if module.partition('.')[0] == 'torchvision':
+            del sys.modules[module]
+
+
+def allow_resuming() -> None:
+    """Let torch's safe loading read the training state mmengine saves.
+
+    A checkpoint holds the logged figures as mmengine's HistoryBuffer and
+    numpy scalars, both of which ``torch.load(weights_only=True)`` refuses.
+    """
+    import torch
+
+    # torch has the list, and the reason for it, since 2.4
+    if not hasattr(torch.serialization, 'add_safe_globals'):
+        return
+    from mmengine.logging import HistoryBuffer
+
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            _history_method,
+            np.ndarray,
+            np.dtype,
+            np.empty(0).__reduce__()[0],  # numpy's private constructors,
+            np.float64().__reduce__()[0],  # which moved with numpy 2
+            *{type(np.dtype(scalar)) for scalar in NUMPY_SCALARS},
+        ]
+    )
+
+
+def _history_method(owner: type, name: str) -> object:
+    """Stand in for ``getattr``, by which HistoryBuffer stores its methods."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer:
+        raise UnpicklingError(f'getattr on {owner} is not allowed')
+    return getattr(owner, name)
+
+
+# torch finds a safe global by the name under which the checkpoint holds it.
+_history_method.__module__ = 'builtins'
+_history_method.__name__ = _history_method.__qualname__ = 'getattr'

@@ -1,0 +1,134 @@
+"""What the command-line tools share: reading a config, and how errors end.
+
+A tool is a file with a ``main()`` and, at its end::
+
+    if __name__ == '__main__':
+        run(main)
+
+Anything a user can get wrong (a path, a key, a class name, a broken file) is
+raised by the library as ``ValueError`` or ``FileNotFoundError`` carrying one
+sentence that names the culprit and says what to do. :func:`run` turns these
+into ``error: <sentence>`` on stderr and exit status 2. Every other exception
+keeps its traceback.
+"""
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a tool and end it with one sentence if its input is bad.
+
+    Args:
+        main: The tool. It parses ``sys.argv`` itself.
+
+    Raises:
+        SystemExit: With status 2 after a ``ValueError`` or an ``OSError``
+            (``FileNotFoundError`` is one), with 130 after Ctrl-C. If the
+            environment variable ``MMRCA_TRACEBACK`` is set, the exception
+            itself comes through instead.
+    """
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if os.environ.get('MMRCA_TRACEBACK'):
+            raise
+        print(f'error: {sentence(error)}', file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def sentence(error: Exception) -> str:
+    """Say in one line what an exception says.
+
+    Args:
+        error: A system error (its number is dropped), one that a data
+            loader's worker process passed on (only the original's own words
+            are kept, not its traceback), or any other.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        where = f': {error.filename}' if error.filename else ''
+        return f'{error.strerror}{where}'
+    text = str(error).strip()
+    if 'Original Traceback' in text:
+        text = text.splitlines()[-1].partition(': ')[2]
+    return ' '.join(text.split())
+
+
+def existing_file(path: str, what: str) -> str:
+    """Return the path of a file that has to be there.
+
+    Args:
+        path: The path as the user gave it.
+        what: What the file is, for the error: ``'config'``, ``'checkpoint'``.
+
+    Raises:
+        FileNotFoundError: If it is missing or a folder.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{what} {path} is not a file, check the path')
+    return path
+
+
+def load_config(path: str, options: dict | None = None) -> Config:
+    """Read a config file and change the keys given on the command line.
+
+    Args:
+        path: A config file (``.py``, ``.yaml`` or ``.json``).
+        options: Dotted keys and their new values, as :class:`ConfigOptions`
+            gathers them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it, or a config it inherits from, cannot be read.
+    """
+    existing_file(path, 'config')
+    try:
+        config = Config.fromfile(path)
+        config.merge_from_dict(options or {})
+    # A config is code: reading one can raise anything.
+    except Exception as error:
+        raise ValueError(
+            f'config {path} cannot be read: {type(error).__name__}: '
+            f'{sentence(error)}'
+        ) from error
+    return config
+
+
+def set_work_dir(config: Config, work_dir: str | None, path: str) -> None:
+    """Set where logs and checkpoints go.
+
+    Args:
+        config: Changed in place.
+        work_dir: The folder asked for; without one the config's own
+            ``work_dir`` stays, or ``work_dirs/NAME`` becomes it.
+        path: The config's file, which gives that NAME.
+    """
+    default = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
+    config.work_dir = work_dir or default
+
+
+class ConfigOptions(DictAction):
+    """``--cfg-options a.b=1 c=[x,y]``: the pairs as a dict of dotted keys."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Parse the pairs; a malformed one ends the program with status 2."""
+        for pair in values:
+            if '=' not in pair:
+                parser.error(f'{option_string} wants KEY=VALUE, got {pair!r}')
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except AssertionError as error:  # mmengine's answer to '[1,2'
+            parser.error(f'{option_string}: {error}')

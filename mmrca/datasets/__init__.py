@@ -1,0 +1,6 @@
+"""Data sets and transforms, registered in :mod:`mmrca.registry`."""
+
+from .image_level_dataset import ImageLevelDataset
+from .pack_image_labels import PackImageLabels
+
+__all__ = ['ImageLevelDataset', 'PackImageLabels']

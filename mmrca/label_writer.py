@@ -1,0 +1,67 @@
+"""Pseudo-labels on disk: palette PNGs that are whole or not there."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+IGNORE_INDEX = 255
+IGNORE_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
+
+
+def write_label(
+    path: str | Path, labels: np.ndarray, palette: Sequence[Sequence[int]]
+) -> None:
+    """Write labels as a palette PNG.
+
+    The file appears under its name only when it is complete, so a killed
+    program leaves no half-written label behind.
+
+    Args:
+        path: The PNG to write; an existing one is replaced.
+        labels: uint8 [H, W], indices into ``palette`` or 255.
+        palette: RGB colours in 0..255, at most 255 of them, one per class
+            with the background first. Index 255 gets a colour of its own.
+
+    Raises:
+        ValueError: If ``labels`` is not uint8 [H, W] or holds an index
+            without a colour, or the palette is too long.
+    """
+    if labels.dtype != np.uint8 or labels.ndim != 2:
+        raise ValueError(
+            f'{path}: labels must be uint8 [H, W], not {labels.dtype} '
+            f'{list(labels.shape)}'
+        )
+    unknown = labels[(labels >= len(palette)) & (labels != IGNORE_INDEX)]
+    if unknown.size:
+        raise ValueError(
+            f'{path}: label {unknown[0]} has no colour in a palette of '
+            f'{len(palette)}'
+        )
+    picture = Image.fromarray(labels)
+    picture.putpalette(_colours(palette))
+    _write_whole(Path(path), picture)
+
+
+def _colours(palette: Sequence[Sequence[int]]) -> bytes:
+    if len(palette) > IGNORE_INDEX:
+        raise ValueError(
+            f'a palette holds at most {IGNORE_INDEX} colours, not '
+            f'{len(palette)}'
+        )
+    table = np.zeros((IGNORE_INDEX + 1, 3), dtype=np.uint8)
+    if len(palette):
+        table[: len(palette)] = palette
+    table[IGNORE_INDEX] = IGNORE_COLOUR
+    return table.tobytes()
+
+
+def _write_whole(path: Path, picture: Image.Image) -> None:
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        picture.save(part, format='PNG')
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""Running a tool as several processes, on a machine without a GPU too."""
+
+import os
+from argparse import ArgumentParser
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch.distributed import init_process_group, is_initialized
+
+
+def add_launcher(parser: ArgumentParser) -> None:
+    """Add the options that say how the processes of a run were started."""
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        default='none',
+        help='how the processes were started [none: only this one]',
+    )
+    parser.add_argument(
+        '--local-rank',
+        '--local_rank',
+        type=int,
+        default=0,
+        help='set by launchers that do not use the variable LOCAL_RANK',
+    )
+
+
+def set_launcher(config: Config, launcher: str, local_rank: int) -> None:
+    """Tell a config how its processes were started, a GPU being there or not.
+
+    On the CPU mmengine cannot set up ``--launcher pytorch`` itself: it selects
+    a CUDA device before it joins the process group, and it wraps the model
+    with ``device_ids=[rank]``, which DistributedDataParallel refuses there.
+    Here the group is joined first, over gloo, and the wrapper is spelled out
+    with the values mmengine would give it, but for ``device_ids``.
+
+    Args:
+        config: Changed in place, before the Runner is built from it.
+        launcher: One of the choices of ``--launcher``.
+        local_rank: This process's number, if no variable LOCAL_RANK says it.
+
+    Raises:
+        ValueError: If there is no GPU and the launcher is another than
+            ``'none'`` and ``'pytorch'``, or if the launcher is
+            ``'pytorch'`` and nothing launched this process.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    config.launcher = launcher
+    if launcher == 'none':
+        return
+    if launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise ValueError(
+            '--launcher pytorch is for processes that torchrun started'
+        )
+    if get_device() == 'cpu':
+        _join_on_cpu(config, launcher)
+
+
+def _join_on_cpu(config: Config, launcher: str) -> None:
+    if launcher != 'pytorch':
+        raise ValueError(
+            f'--launcher {launcher} needs a GPU, on the CPU use pytorch'
+        )
+    if not is_initialized():
+        init_process_group('gloo')
+    config.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'device_ids': None,
+        'broadcast_buffers': False,
+        'find_unused_parameters': config.get('find_unused_parameters', False),
+    }

@@ -1,0 +1,82 @@
+"""Module around the region-mixup NCE."""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from mmrca.ops.contrast import region_mixup_nce
+from mmrca.registry import MODELS
+
+
+@MODELS.register_module()
+class RegionMixupNCELoss(nn.Module):
+    """Contrast mixed regions with the memory (section 3.2).
+
+    Args:
+        temperature: t of the similarity.
+        beta: b of w ~ Beta(b, b); ``None`` switches mixing off.
+        loss_weight: Weight of the loss.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.07,
+        beta: float | None = 8.0,
+        loss_weight: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.beta = beta
+        self.loss_weight = loss_weight
+
+    def _draw(self, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        noise = torch.rand(count, count, generator=generator)
+        if self.beta is None:
+            return torch.ones(count), noise
+        shape = torch.full((2, count), self.beta)
+        first, second = torch._standard_gamma(shape, generator=generator)
+        return first / (first + second), noise
+
+    def forward(
+        self,
+        regions: Tensor,
+        valid: Tensor,
+        rows: Tensor,
+        row_class: Tensor,
+        filled: Tensor,
+        generator: Generator,
+    ) -> Tensor:
+        """Compute the loss of a batch.
+
+        Args:
+            regions: [N, L, D] embeddings.
+            valid: Boolean [N, L], False where there is no region.
+            rows: [R, D] memory.
+            row_class: [R].
+            filled: Boolean [R].
+            generator: CPU generator of w and of the partners.
+
+        Returns:
+            Scalar, weighted by ``loss_weight``.
+        """
+        images, classes = (
+            grid.flatten()
+            for grid in torch.meshgrid(
+                *(torch.arange(n) for n in valid.shape), indexing='ij'
+            )
+        )
+        weight, noise = self._draw(valid.numel(), generator)
+        device = regions.device
+        with torch.autocast(device.type, enabled=False):
+            loss = region_mixup_nce(
+                regions.float().flatten(0, 1),
+                classes.to(device, non_blocking=True),
+                images.to(device, non_blocking=True),
+                valid.flatten(),
+                rows.float(),
+                row_class,
+                filled,
+                weight.to(device, non_blocking=True),
+                noise.to(device, non_blocking=True),
+                self.temperature,
+            )
+        return self.loss_weight * loss

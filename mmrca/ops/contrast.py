@@ -1,0 +1,98 @@
+"""Region contrast against the memory, with mixed regions (section 3.2).
+
+Shape shorthand: M regions of a batch, R memory rows, D channels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def region_nce(similarity: Tensor, positive: Tensor, filled: Tensor) -> Tensor:
+    """Region NCE: each positive row against all negative rows.
+
+    NCE(f) = mean over positives m+ of
+    -log(exp(f.m+) / (exp(f.m+) + sum over negatives exp(f.m-))).
+
+    Args:
+        similarity: [M, R], f.m / t of every region and row.
+        positive: Boolean [M, R], the row is of the region's class.
+        filled: Boolean [R], the row was visited.
+
+    Returns:
+        [M]; 0 for a region without a positive or without a negative row.
+    """
+    # A finite floor: -inf would put NaN into the gradient of logsumexp.
+    floor = torch.finfo(similarity.dtype).min / 2
+    negative = ~positive & filled
+    positive = positive & filled
+    rest = similarity.masked_fill(~negative, floor).logsumexp(dim=1)
+    terms = F.softplus(rest[:, None] - similarity) * positive
+    return terms.sum(dim=1) / positive.sum(dim=1).clamp(min=1)
+
+
+def choose_partners(
+    classes: Tensor, images: Tensor, usable: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Give each region a random partner: another class, another image.
+
+    Args:
+        classes: [M] class of each region.
+        images: [M] image of each region.
+        usable: Boolean [M]; others neither get nor are a partner.
+        noise: [M, M] uniform in 0..1; row m's highest allowed entry wins.
+
+    Returns:
+        Partner indices [M] (0 where there is none) and boolean [M].
+    """
+    allowed = (classes[:, None] != classes) & (images[:, None] != images)
+    allowed &= usable[:, None] & usable
+    choice = noise.masked_fill(~allowed, -1).argmax(dim=1)
+    return choice, allowed.any(dim=1)
+
+
+def region_mixup_nce(
+    regions: Tensor,
+    classes: Tensor,
+    images: Tensor,
+    valid: Tensor,
+    rows: Tensor,
+    row_class: Tensor,
+    filled: Tensor,
+    weight: Tensor,
+    noise: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Region-mixup NCE, averaged over the batch's regions (eq. 6).
+
+    Each region f_l meets a region f_k of another class from another image:
+    f^ = w f_l + (1 - w) f_k and
+    loss = w NCE_l(f^) + (1 - w) NCE_k(f^). A region without such a partner
+    keeps the plain NCE_l(f_l). Regions of classes that have no filled row
+    take no part.
+
+    Args:
+        regions: [M, D] embeddings.
+        classes: [M] class of each region.
+        images: [M] image of each region.
+        valid: Boolean [M], False for entries that are no region.
+        rows: [R, D] memory.
+        row_class: [R] class of each row.
+        filled: Boolean [R].
+        weight: [M] w in 0..1, drawn from Beta(b, b).
+        noise: [M, M] uniform in 0..1, chooses partners.
+        temperature: t, positive.
+
+    Returns:
+        Scalar, 0 when no region takes part.
+    """
+    own = classes[:, None] == row_class
+    usable = valid & (own & filled).any(dim=1)
+    partner, mixed = choose_partners(classes, images, usable, noise)
+    weight = torch.where(mixed, weight, torch.ones_like(weight))
+    blend = torch.lerp(regions[partner], regions, weight[:, None])
+    similarity = F.normalize(blend, dim=1) @ F.normalize(rows, dim=1).T
+    similarity = similarity / temperature
+    loss = weight * region_nce(similarity, own, filled)
+    loss = loss + (1 - weight) * region_nce(similarity, own[partner], filled)
+    return (loss * usable).sum() / usable.sum().clamp(min=1)

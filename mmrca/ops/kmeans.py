@@ -1,0 +1,184 @@
+"""K-means over the rows of every class at once (section 3.3).
+
+Shape shorthand: B independent sets (classes), P points a set (padded),
+K clusters, D channels.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+
+def group_rows(
+    rows: Tensor, row_class: Tensor, filled: Tensor, num_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Sort filled rows by class into one padded tensor.
+
+    Args:
+        rows: [R, D].
+        row_class: [R].
+        filled: Boolean [R].
+        num_classes: L.
+
+    Returns:
+        Points [L, P, D] with P the largest class's count, and boolean
+        [L, P].
+    """
+    order = torch.argsort(row_class[filled], stable=True)
+    points, classes = rows[filled][order], row_class[filled][order]
+    counts = torch.bincount(classes, minlength=num_classes)
+    mask = (
+        torch.arange(int(counts.max()), device=rows.device) < counts[:, None]
+    )
+    grouped = rows.new_zeros(*mask.shape, rows.shape[1])
+    grouped[mask] = points
+    return grouped, mask
+
+
+def squared_distances(points: Tensor, centers: Tensor) -> Tensor:
+    """Squared Euclidean distances.
+
+    Args:
+        points: [B, P, D].
+        centers: [B, K, D].
+
+    Returns:
+        [B, P, K], not negative.
+    """
+    cross = points @ centers.transpose(1, 2)
+    norms = (
+        points.square().sum(-1)[..., None] + centers.square().sum(-1)[:, None]
+    )
+    return (norms - 2 * cross).clamp(min=0)
+
+
+def _draw(weight: Tensor, generator: Generator) -> Tensor:
+    """Draw one index of each row with probability ~ weight [B, P]."""
+    noise = torch.rand(
+        weight.shape, generator=generator, dtype=torch.float64
+    ).to(weight.device)
+    # The race of exponentials; equal to a draw from the normalised weights.
+    # In float32 the noise could round to 1, whose logarithm divides by 0.
+    return (weight / -noise.log()).argmax(dim=1)
+
+
+def seed_centers(
+    points: Tensor, mask: Tensor, num_clusters: int, generator: Generator
+) -> Tensor:
+    """k-means++ start: each next centre far from those already chosen.
+
+    Of several draws the one that serves the points best is taken, which
+    makes the start worth several restarts.
+
+    Args:
+        points: [B, P, D].
+        mask: Boolean [B, P].
+        num_clusters: K.
+        generator: CPU generator of the draws.
+
+    Returns:
+        [B, K, D]; centres beyond a set's number of points are arbitrary.
+    """
+    sets = torch.arange(len(points), device=points.device)
+    tries = 2 + int(math.log(num_clusters))
+    nearest = mask.to(points.dtype)
+    centers: list[Tensor] = []
+    for _ in range(num_clusters):
+        drawn = [_draw(nearest, generator) for _ in range(tries)]
+        candidates = points[sets[:, None], torch.stack(drawn, dim=1)]
+        distance = squared_distances(points, candidates) * mask[..., None]
+        if centers:
+            distance = torch.minimum(distance, nearest[..., None])
+        best = distance.sum(dim=1).argmin(dim=1)
+        centers.append(candidates[sets, best])
+        nearest = distance[sets, :, best]
+    return torch.stack(centers, dim=1)
+
+
+def _move_centers(
+    points: Tensor, mask: Tensor, centers: Tensor, used: Tensor
+) -> Tensor:
+    """One Lloyd step; an empty cluster restarts at the worst-served point."""
+    distance = squared_distances(points, centers)
+    distance = distance.masked_fill(~used[:, None], torch.inf)
+    nearest, owner = distance.min(dim=2)
+    nearest = torch.where(mask, nearest, -torch.ones_like(nearest))
+    member = torch.nn.functional.one_hot(owner, centers.shape[1])
+    member = member.to(points.dtype) * mask[..., None]
+    size = member.sum(dim=1)
+    mean = member.transpose(1, 2) @ points / size.clamp(min=1)[..., None]
+    empty = used & (size == 0)
+    worst = nearest.argsort(dim=1, descending=True)
+    rank = (empty.long().cumsum(dim=1) - 1).clamp(0, points.shape[1] - 1)
+    spare = worst.gather(1, rank)[..., None].expand_as(mean)
+    return torch.where(empty[..., None], points.gather(1, spare), mean)
+
+
+def kmeans(
+    points: Tensor,
+    mask: Tensor,
+    num_clusters: int,
+    generator: Generator,
+    start: Tensor | None = None,
+    start_valid: Tensor | None = None,
+    max_iters: int = 100,
+    restarts: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lloyd's K-means of B padded sets at once.
+
+    Args:
+        points: [B, P, D].
+        mask: Boolean [B, P], False for padding.
+        num_clusters: K. A set with fewer points gets that many clusters.
+        generator: CPU generator of every random choice.
+        start: [B, K, D] centres to start from (a warm start), used for the
+            sets whose every needed centre is valid, in the first restart.
+        start_valid: Boolean [B, K], required with ``start``.
+        max_iters: Lloyd steps at most.
+        restarts: Starts of which the lowest inertia of each set is kept.
+
+    Returns:
+        Centres [B, K, D] (0 where invalid), their validity [B, K] and the
+        inertia [B], the sum of squared distances of points to their centre.
+    """
+    wanted = mask.sum(dim=1).clamp(max=num_clusters)
+    slots = torch.arange(num_clusters, device=points.device)
+    used = slots < wanted[:, None]
+    best = points.new_zeros(len(points), num_clusters, points.shape[2])
+    if points.shape[1] == 0:
+        return best, used, best.new_zeros(len(points))
+    lowest = points.new_full((len(points),), torch.inf)
+    for attempt in range(restarts):
+        centers = seed_centers(points, mask, num_clusters, generator)
+        if attempt == 0 and start is not None and start_valid is not None:
+            warm = (start_valid | ~used).all(dim=1)[:, None, None]
+            centers = torch.where(warm, start.to(centers), centers)
+        centers = _lloyd(points, mask, centers, used, max_iters)
+        inertia = _inertia(points, mask, centers, used)
+        better = inertia < lowest
+        best = torch.where(better[:, None, None], centers, best)
+        lowest = torch.where(better, inertia, lowest)
+    return best * used[..., None], used, lowest
+
+
+def _lloyd(
+    points: Tensor, mask: Tensor, centers: Tensor, used: Tensor, max_iters: int
+) -> Tensor:
+    for _ in range(max_iters):
+        moved = _move_centers(points, mask, centers, used)
+        # Unchanged owners would not do: an empty cluster can restart on top
+        # of another centre and has to move on.
+        if torch.equal(moved, centers):
+            break
+        centers = moved
+    return centers
+
+
+def _inertia(
+    points: Tensor, mask: Tensor, centers: Tensor, used: Tensor
+) -> Tensor:
+    distance = squared_distances(points, centers)
+    distance = distance.masked_fill(~used[:, None], torch.inf)
+    nearest = distance.amin(dim=2)
+    return torch.where(mask, nearest, torch.zeros_like(nearest)).sum(dim=1)

@@ -1,0 +1,119 @@
+"""From CAMs to pseudo-labels: background cues and the fusion rule.
+
+Shape shorthand: C classes present in the image, H x W pixels.
+
+One rule says where a pseudo-label is unsure: the best score leads the second
+by less than a **margin**. It makes a band around a constant background
+threshold, catches two classes that claim the same pixel, and reads the
+posterior of a CRF (whose scores sum to one) the same way as CAM values. Most
+of a CRF's marginals are close to 0 or 1, though, so there the same margin
+leaves far fewer pixels open.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = 255
+
+
+def background_constant(cam: Tensor, threshold: float) -> Tensor:
+    """Background cue: the same score everywhere.
+
+    Args:
+        cam: [C, H, W] in 0..1. C may be 0.
+        threshold: The score, in 0..1: a class wins where its CAM is higher.
+
+    Returns:
+        [H, W], filled with ``threshold``.
+
+    Raises:
+        ValueError: If ``threshold`` is outside 0..1.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(
+            f'background threshold {threshold} must be between 0 and 1'
+        )
+    return cam.new_full(cam.shape[-2:], threshold)
+
+
+def background_power(cam: Tensor, alpha: float) -> Tensor:
+    """Background cue: where no class is active, ``(1 - max_c cam) ** alpha``.
+
+    Args:
+        cam: [C, H, W] in 0..1. C may be 0, then the cue is 1.
+        alpha: Exponent > 0. The higher, the less background.
+
+    Returns:
+        [H, W] in 0..1.
+
+    Raises:
+        ValueError: If ``alpha`` is not positive.
+    """
+    if not alpha > 0:
+        raise ValueError(f'background alpha {alpha} must be positive')
+    if not len(cam):
+        return cam.new_ones(cam.shape[-2:])
+    return (1 - cam.amax(0)).clamp(min=0) ** alpha
+
+
+def fuse(
+    foreground: Tensor,
+    background: Tensor,
+    classes: Sequence[int],
+    margin: float,
+) -> Tensor:
+    """Give every pixel the class of its best score, or leave it open.
+
+    Args:
+        foreground: [C, H, W], a score per class present in the image. C may
+            be 0: then every pixel is background.
+        background: [H, W], the score of the background.
+        classes: The C class numbers (0-based, without background).
+        margin: A pixel is left open where its best score leads the second by
+            less than this. 0 leaves none open; equal scores then go to the
+            background first, next to the class that comes first.
+
+    Returns:
+        uint8 [H, W]: 0 background, c + 1 for class c, 255 where open.
+
+    Raises:
+        ValueError: If the shapes do not fit, a score is not finite, a class
+            number repeats or lies outside 0..253, or ``margin`` is outside
+            0..1.
+    """
+    _check_fuse(foreground, background, classes, margin)
+    scores = torch.cat([background[None], foreground])
+    values = [0, *(number + 1 for number in classes)]
+    labels = torch.tensor(values, dtype=torch.uint8, device=scores.device)
+    labels = labels[scores.argmax(0)]
+    if not classes:
+        return labels
+    best, second = scores.topk(2, dim=0).values
+    return labels.masked_fill(best - second < margin, IGNORE_INDEX)
+
+
+def _check_fuse(
+    foreground: Tensor,
+    background: Tensor,
+    classes: Sequence[int],
+    margin: float,
+) -> None:
+    wanted = (len(classes), *background.shape)
+    if background.dim() != 2 or foreground.shape != wanted:
+        raise ValueError(
+            f'scores of shape {list(foreground.shape)} do not fit '
+            f'{len(classes)} classes and a background of shape '
+            f'{list(background.shape)}'
+        )
+    if not (foreground.isfinite().all() and background.isfinite().all()):
+        raise ValueError('a score is not finite (nan or infinity)')
+    if len(set(classes)) < len(classes):
+        raise ValueError(f'classes {list(classes)} hold a number twice')
+    if any(not 0 <= number < IGNORE_INDEX - 1 for number in classes):
+        raise ValueError(
+            f'classes {list(classes)} must lie in 0..{IGNORE_INDEX - 2}'
+        )
+    if not 0 <= margin <= 1:
+        raise ValueError(f'margin {margin} must be between 0 and 1')

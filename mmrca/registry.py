@@ -1,0 +1,45 @@
+"""Registries of mmrca: children of mmengine's root registries.
+
+A child of mmengine's registry (and not of mmseg's) is what lets
+``type='mmrca.RCA'`` build under ``default_scope='mmseg'``; ``locations`` names
+the modules that are imported when a type is first looked up, so that no
+config needs ``custom_imports``.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+DATASETS = Registry(
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='mmrca',
+    locations=['mmrca.datasets'],
+)
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='mmrca',
+    locations=['mmrca.engine.hooks'],
+)
+METRICS = Registry(
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope='mmrca',
+    locations=['mmrca.evaluation'],
+)
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='mmrca',
+    locations=['mmrca.models'],
+)
+TRANSFORMS = Registry(
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope='mmrca',
+    locations=['mmrca.datasets'],
+)

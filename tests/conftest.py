@@ -1,0 +1,43 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# Cures torchvision before any test module imports an OpenMMLab package.
+import mmrca  # noqa: F401
+
+# The tensors are tiny; a second thread costs more than it brings.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def same_random_state():
+    """Every test starts from the same random numbers."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def repo() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='session')
+def voc20_mini() -> Path:
+    """The folder of real images; without it the test is skipped."""
+    return _from_variable('VOC20_MINI')
+
+
+@pytest.fixture(scope='session')
+def mobilenet_v2() -> Path:
+    """ImageNet weights of MobileNetV2; without them the test is skipped."""
+    return _from_variable('MOBILENET_V2')
+
+
+def _from_variable(name: str) -> Path:
+    if not os.environ.get(name):
+        pytest.skip(f'the variable {name} is not set')
+    return Path(os.environ[name])

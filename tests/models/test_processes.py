@@ -1,0 +1,109 @@
+"""One process equals many: losses, gradients and memory."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from tests import tiny
+from tests.models.test_rca import batch, build
+
+# The last batch is uneven, and with 4 processes one has no region.
+LABELS = [[0, 1], [2], [], [0], [1, 2]]
+PORT = 29600
+
+
+def one_step(config, labels: list[list[int]], rank: int, world: int) -> dict:
+    """Losses, gradients and staged regions of a process's share."""
+    model = build(config)
+    model.memory._batch_size = 8 // world
+    model.memory.generator.manual_seed(7)
+    data = batch(labels)
+    data = {key: value[rank::world] for key, value in data.items()}
+    run = DistributedDataParallel(model) if world > 1 else model
+    losses = run(**data, mode='loss')
+    sum(losses.values()).backward()
+    staged = model.memory.take_staged()
+    return dict(
+        losses={key: value.detach() for key, value in losses.items()},
+        gradients={n: p.grad for n, p in model.named_parameters()},
+        regions=staged.regions[staged.valid],
+        index=staged.index[staged.valid],
+    )
+
+
+def process(rank: int, world: int, config, folder: str) -> None:
+    os.environ |= dict(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(PORT + world),
+    )
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo')
+    result = one_step(config, LABELS, rank, world)
+    torch.save(result, f'{folder}/{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('world', [2, 4])
+def test_losses_and_gradients_do_not_depend_on_processes(tmp_path, world):
+    config = tiny.config(tiny.write_images(tmp_path, [[0]])).model
+    alone = one_step(config, LABELS, 0, 1)
+    torch.multiprocessing.spawn(
+        process, (world, config, str(tmp_path)), nprocs=world
+    )
+    shares = [torch.load(tmp_path / f'{r}.pth') for r in range(world)]
+    # Every process holds the regions of all, in the order of one process.
+    for share in shares:
+        assert torch.equal(share['index'], alone['index'])
+        torch.testing.assert_close(share['regions'], alone['regions'])
+        for name, gradient in alone['gradients'].items():
+            torch.testing.assert_close(share['gradients'][name], gradient)
+        torch.testing.assert_close(
+            share['losses']['loss_nce'], alone['losses']['loss_nce']
+        )
+    for name in ('loss_cam', 'loss_cls'):
+        mean = sum(share['losses'][name] for share in shares) / world
+        torch.testing.assert_close(mean, alone['losses'][name])
+
+
+def train(repo: Path, config: Path, work_dir: Path, world: int) -> dict:
+    """Train by the tool, alone or under torchrun; return the checkpoint."""
+    tool = [str(repo / 'tools/train.py'), str(config)]
+    tool += ['--work-dir', str(work_dir)]
+    tool += ['--cfg-options', f'train_dataloader.batch_size={4 // world}']
+    start = [sys.executable]
+    if world > 1:
+        start += ['-m', 'torch.distributed.run', '--nproc-per-node']
+        start += [str(world), '--master-port', str(PORT + 10 + world)]
+        tool += ['--launcher', 'pytorch']
+    done = subprocess.run(
+        start + tool,
+        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return torch.load(work_dir / 'epoch_2.pth', weights_only=False)
+
+
+def test_training_under_torchrun_gives_the_same_model(repo, tmp_path):
+    labels = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
+    cfg = tiny.config(tiny.write_images(tmp_path, [*labels, [1]]))
+    cfg.train_dataloader.sampler.round_up = False
+    cfg.dump(tmp_path / 'config.py')
+    alone, both = (
+        train(repo, tmp_path / 'config.py', tmp_path / f'{world}', world)
+        for world in (1, 2)
+    )
+    for key, value in alone['state_dict'].items():
+        torch.testing.assert_close(
+            both['state_dict'][key], value, rtol=1e-3, atol=1e-5, msg=key
+        )

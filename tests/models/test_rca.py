@@ -1,0 +1,152 @@
+import copy
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmseg.structures import SegDataSample
+
+from mmrca.models import RCA
+from mmrca.registry import MODELS
+from tests import tiny
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    root = tmp_path_factory.mktemp('tiny')
+    return tiny.config(tiny.write_images(root, [[0]])).model
+
+
+def build(config, bound: bool = True, filled: bool = True) -> RCA:
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(config)
+    model.init_weights()
+    if bound and model.memory is not None:
+        memory = model.memory
+        memory.bind([0, 0, 1, 1, 2, 2], b'rows', batch_size=8)
+        memory.contrast_active.fill_(True)
+        if filled:
+            memory.rows.normal_()
+            memory.filled.fill_(True)
+            memory.prototypes.normal_()
+            memory.prototype_valid.fill_(True)
+    return model
+
+
+def batch(labels: list[list[int]], size: int = 32) -> dict:
+    generator = torch.Generator().manual_seed(1)
+    samples = []
+    for classes in labels:
+        sample = SegDataSample(metainfo=dict(img_shape=(size, size)))
+        sample.set_metainfo(dict(ori_shape=(size - 3, size + 5)))
+        sample.gt_label = torch.zeros(3).index_fill(
+            0, torch.tensor(classes, dtype=torch.long), 1.0
+        )
+        sample.memory_row = torch.arange(0, 6, 2)
+        samples.append(sample)
+    inputs = torch.randn(len(labels), 3, size, size, generator=generator)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+@pytest.mark.parametrize(
+    ('labels', 'filled'),
+    [
+        ([[0, 1], [2]], True),
+        ([[0], [0]], True),  # one class only: no partner to mix with
+        ([[], [1]], True),  # an image without a label
+        ([[], []], True),  # no region at all
+        ([[0, 1], [2]], False),  # nothing was ever visited
+    ],
+)
+def test_losses_and_gradients_are_finite(config, labels, filled):
+    model = build(config, filled=filled)
+    losses = model.loss(**batch(labels))
+    assert set(losses) == {'loss_cam', 'loss_cls', 'loss_nce'}
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+    takes_part = filled and any(labels)
+    assert (losses['loss_nce'] > 0) == takes_part
+
+
+def test_an_empty_region_mask_is_no_region(config):
+    model = build(config)
+    torch.nn.init.zeros_(model.cam_head.conv.weight)  # P is its own mean
+    losses = model.loss(**batch([[0], [1]]))
+    assert losses['loss_nce'] == 0
+    assert not model.memory.take_staged().valid.any()
+
+
+def test_the_memory_is_read_as_it_was_before_the_batch(config):
+    model = build(config)
+    before = copy.deepcopy(model.memory.state_dict())
+    model.loss(**batch([[0, 1], [2]]))
+    for key, value in model.memory.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert not model.memory.take_staged().regions.requires_grad
+
+
+def test_without_prototypes_the_aggregate_is_zero(config):
+    model = build(config, filled=False)
+    features = torch.randn(2, tiny.CHANNELS, 4, 4)
+    both = model._aggregate(features)
+    assert torch.equal(both[:, : tiny.CHANNELS], features)
+    assert not both[:, tiny.CHANNELS :].any()
+
+
+@pytest.mark.parametrize('plain', [True, False])
+def test_predictions_have_the_original_size(config, plain):
+    config = copy.deepcopy(config)
+    if plain:
+        for part in ('memory', 'loss_nce', 'aggregation', 'cls_head'):
+            config[part] = None
+    model = build(config).eval()
+    data = batch([[0], [1, 2]])
+    with torch.no_grad():
+        outputs = model(**data, mode='predict')
+        logits = model.cam_logits(data['inputs'])
+    for sample, raw in zip(outputs, logits, strict=True):
+        assert sample.cam.data.shape == (3, 29, 37)
+        peaks = sample.cam.data.amax(dim=(1, 2))
+        assert ((peaks == 1) | (peaks == 0)).all()
+        torch.testing.assert_close(
+            sample.pred_score, raw.mean(dim=(1, 2)).sigmoid()
+        )
+
+
+def test_padding_does_not_count_in_scores(config):
+    model = build(config).eval()
+    data = batch([[0]])
+    data['data_samples'][0].set_metainfo(dict(img_shape=(16, 32)))
+    with torch.no_grad():
+        (sample,) = model(**data, mode='predict')
+        (raw,) = model.cam_logits(data['inputs'])
+    top = raw[:, : raw.shape[1] // 2]
+    torch.testing.assert_close(
+        sample.pred_score, top.mean(dim=(1, 2)).sigmoid()
+    )
+
+
+@pytest.mark.parametrize('missing', ['memory', 'cls_head', 'aggregation'])
+def test_parts_that_need_each_other_are_checked(config, missing):
+    config = copy.deepcopy(config)
+    config[missing] = None
+    with pytest.raises(ValueError, match=r'model\.'):
+        build(config)
+
+
+def test_other_prototypes_than_the_configs_are_an_error(config):
+    state = build(config).state_dict()
+    config = copy.deepcopy(config)
+    config.memory.num_prototypes = 5
+    with pytest.raises(ValueError, match=r'prototypes of shape \(3, 2, 32\)'):
+        build(config, bound=False).load_state_dict(state)
+
+
+def test_a_checkpoint_brings_its_rows(config):
+    old = build(config)
+    new = build(config, bound=False)
+    new.load_state_dict(old.state_dict())
+    assert torch.equal(new.memory.rows, old.memory.rows)
+    assert new.memory.filled.all()

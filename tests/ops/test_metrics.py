@@ -1,0 +1,141 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmseg.evaluation import IoUMetric
+
+from mmrca.ops.metrics import (
+    confusion_matrix,
+    coverage,
+    labelled_iou,
+    strict_iou,
+)
+
+OPEN = 255
+
+
+@st.composite
+def label_maps(draw, fewest=1):
+    classes = draw(st.integers(fewest, 5))
+    count = draw(st.integers(0, 60))
+    seed = draw(st.integers(0, 2**32 - 1))
+    values = np.array([*range(classes), OPEN], dtype=np.uint8)
+    pair = np.random.default_rng(seed).choice(values, size=(2, count))
+    return classes, torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
+
+
+def slow_figures(pred, target, classes):
+    """Both IoUs and the coverage by their definitions, pixel by pixel."""
+    pairs = [(p, t) for p, t in zip(pred, target, strict=True) if t != OPEN]
+    decided = [(p, t) for p, t in pairs if p != OPEN]
+
+    def iou(pixels, c):
+        union = [1 for p, t in pixels if c in (p, t)]
+        return (
+            sum(p == t == c for p, t in pixels) / len(union)
+            if union
+            else math.nan
+        )
+
+    return (
+        [iou(pairs, c) for c in range(classes)],
+        [iou(decided, c) for c in range(classes)],
+        len(decided) / len(pairs) if pairs else math.nan,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(label_maps())
+def test_agrees_with_a_loop_over_pixels(maps):
+    classes, pred, target = maps
+    confusion = confusion_matrix(pred, target, classes)
+    strict, labelled, share = slow_figures(
+        pred.tolist(), target.tolist(), classes
+    )
+    np.testing.assert_allclose(strict_iou(confusion), strict)
+    np.testing.assert_allclose(labelled_iou(confusion), labelled)
+    np.testing.assert_allclose(coverage(confusion), share)
+
+
+# With one class mmseg's torch.histc(min=0, max=0) takes the data's own range.
+@settings(max_examples=40, deadline=None)
+@given(label_maps(fewest=2))
+def test_agrees_with_mmseg(maps):
+    classes, pred, target = maps
+    confusion = confusion_matrix(pred, target, classes)
+
+    def mmseg_iou(pred, target):
+        hits, union, *_ = IoUMetric.intersect_and_union(
+            pred, target, classes, OPEN
+        )
+        return hits / union
+
+    # mmseg's histogram drops 255 from the prediction, not from the truth.
+    np.testing.assert_allclose(
+        strict_iou(confusion), mmseg_iou(pred, target), rtol=1e-6
+    )
+    decided = pred != OPEN
+    np.testing.assert_allclose(
+        labelled_iou(confusion),
+        mmseg_iou(pred[decided], target[decided]),
+        rtol=1e-6,
+    )
+
+
+def test_rows_are_truth_and_the_last_column_is_open():
+    pred = torch.tensor([[0, 1, OPEN], [1, 1, 0]], dtype=torch.uint8)
+    target = torch.tensor([[0, 0, 1], [1, OPEN, 1]], dtype=torch.uint8)
+    confusion = confusion_matrix(pred, target, 2)
+    assert confusion.tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert confusion.dtype == torch.int64
+
+
+@settings(max_examples=20, deadline=None)
+@given(label_maps(), st.integers(0, 60))
+def test_counts_of_parts_add_up(maps, cut):
+    classes, pred, target = maps
+    parts = confusion_matrix(pred[:cut], target[:cut], classes)
+    parts = parts + confusion_matrix(pred[cut:], target[cut:], classes)
+    assert parts.equal(confusion_matrix(pred, target, classes))
+
+
+def test_large_counts_stay_exact():
+    confusion = torch.zeros(2, 3, dtype=torch.int64)
+    confusion[0, 0], confusion[0, 1] = 2**40, 1
+    expected = 2**40 / (2**40 + 1)
+    assert strict_iou(confusion)[0].item() == expected < 1
+
+
+def test_another_ignore_index():
+    pred, target = torch.tensor([0, -1, 1]), torch.tensor([0, 1, -1])
+    confusion = confusion_matrix(pred, target, 2, ignore_index=-1)
+    assert confusion.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ('pred', 'target', 'message'),
+    [
+        ([0, 7], [0, 1], 'prediction holds the value 7; .* 0..2 or 255'),
+        ([0, -1], [0, 1], 'prediction holds the value -1'),
+        ([0, 1], [0, 3], 'truth holds the value 3'),
+        ([0, 1, 2], [0, 1], r'shape \(3,\) and truth of shape \(2,\)'),
+        ([0.0, 1.0], [0, 1], 'must hold integers'),
+    ],
+)
+def test_bad_labels_are_named(pred, target, message):
+    with pytest.raises(ValueError, match=message):
+        confusion_matrix(torch.tensor(pred), torch.tensor(target), 3)
+
+
+def test_ignore_index_must_not_be_a_class():
+    with pytest.raises(ValueError, match='ignore_index 2 is one of'):
+        confusion_matrix(torch.tensor([0]), torch.tensor([0]), 3, 2)
+
+
+@pytest.mark.parametrize('figure', [strict_iou, labelled_iou, coverage])
+def test_a_square_matrix_is_refused(figure):
+    with pytest.raises(ValueError, match=r'\[classes, classes \+ 1\]'):
+        figure(torch.zeros(3, 3))

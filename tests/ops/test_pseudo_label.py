@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmrca.ops.pseudo_label import (
+    background_constant,
+    background_power,
+    fuse,
+)
+
+OPEN = 255
+
+
+@st.composite
+def scored_images(draw):
+    count = draw(st.integers(0, 4))
+    height, width = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scores = torch.from_numpy(rng.random((count + 1, height, width)))
+    classes = rng.permutation(20)[:count].tolist()
+    return scores[1:], scores[0], classes
+
+
+def slow_fuse(foreground, background, classes, margin):
+    height, width = background.shape
+    labels = np.zeros((height, width), dtype=np.uint8)
+    for y in range(height):
+        for x in range(width):
+            ranked = sorted(
+                [(background[y, x].item(), 0)]
+                + [
+                    (foreground[i, y, x].item(), c + 1)
+                    for i, c in enumerate(classes)
+                ],
+                reverse=True,
+            )
+            labels[y, x] = ranked[0][1]
+            if len(ranked) > 1 and ranked[0][0] - ranked[1][0] < margin:
+                labels[y, x] = OPEN
+    return labels
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored_images(), st.floats(0, 1))
+def test_fuse_agrees_with_a_loop(image, margin):
+    labels = fuse(*image, margin)
+    assert labels.dtype == torch.uint8
+    np.testing.assert_array_equal(labels, slow_fuse(*image, margin))
+
+
+@settings(max_examples=30, deadline=None)
+@given(scored_images(), st.floats(0, 1), st.randoms())
+def test_order_of_classes_does_not_matter(image, margin, random):
+    foreground, background, classes = image
+    order = list(range(len(classes)))
+    random.shuffle(order)
+    shuffled = fuse(
+        foreground[order], background, [classes[i] for i in order], margin
+    )
+    assert shuffled.equal(fuse(*image, margin))
+
+
+@settings(max_examples=30, deadline=None)
+@given(scored_images(), st.floats(0, 1), st.floats(0, 1))
+def test_a_wider_margin_only_opens_pixels(image, one, other):
+    narrow, wide = (fuse(*image, m) for m in sorted([one, other]))
+    changed = narrow != wide
+    assert (wide[changed] == OPEN).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(scored_images())
+def test_margin_zero_leaves_nothing_open(image):
+    labels = fuse(*image, 0)
+    assert set(labels.unique().tolist()) <= {0, *(c + 1 for c in image[2])}
+
+
+def test_margin_is_a_band_around_a_constant_threshold():
+    cam = torch.tensor([[[0.0, 0.29, 0.31, 0.49, 0.51, 1.0]]])
+    labels = fuse(cam, background_constant(cam, 0.4), [6], 0.1)
+    assert labels.tolist() == [[0, 0, OPEN, OPEN, 7, 7]]
+
+
+def test_two_classes_that_claim_a_pixel_leave_it_open():
+    cam = torch.tensor([[[0.9, 0.9]], [[0.85, 0.2]]])
+    labels = fuse(cam, background_constant(cam, 0.3), [0, 1], 0.1)
+    assert labels.tolist() == [[OPEN, 1]]
+
+
+def test_equal_scores_go_to_the_background_then_to_the_first_class():
+    cam = torch.tensor([[[0.5, 0.8]], [[0.5, 0.8]]])
+    labels = fuse(cam, background_constant(cam, 0.5), [3, 1], 0)
+    assert labels.tolist() == [[0, 4]]
+
+
+def test_no_class_means_background():
+    cam = torch.zeros(0, 2, 3)
+    for background in (
+        background_constant(cam, 0.4),
+        background_power(cam, 4),
+    ):
+        assert fuse(cam, background, [], 1).tolist() == [[0, 0, 0]] * 2
+
+
+def test_power_background():
+    cam = torch.tensor([[[0.0, 0.5]], [[0.25, 1.0]]])
+    expected = torch.tensor([[0.75**3, 0.0]])
+    torch.testing.assert_close(background_power(cam, 3), expected)
+
+
+@pytest.mark.parametrize('threshold', [-0.1, 1.5, float('nan')])
+def test_bad_threshold(threshold):
+    with pytest.raises(ValueError, match='between 0 and 1'):
+        background_constant(torch.zeros(1, 2, 2), threshold)
+
+
+@pytest.mark.parametrize('alpha', [0, -1, float('nan')])
+def test_bad_alpha(alpha):
+    with pytest.raises(ValueError, match='must be positive'):
+        background_power(torch.zeros(1, 2, 2), alpha)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'classes': [0]}, r'\[2, 3, 4\] do not fit 1 classes'),
+        ({'background': torch.zeros(3, 5)}, 'do not fit'),
+        ({'foreground': torch.full((2, 3, 4), torch.nan)}, 'not finite'),
+        ({'classes': [1, 1]}, 'hold a number twice'),
+        ({'classes': [0, 254]}, 'must lie in 0..253'),
+        ({'margin': -0.1}, 'margin -0.1 must be between'),
+        ({'margin': float('nan')}, 'margin nan must be between'),
+    ],
+)
+def test_bad_input_to_fuse(change, message):
+    given = {
+        'foreground': torch.zeros(2, 3, 4),
+        'background': torch.zeros(3, 4),
+        'classes': [0, 1],
+        'margin': 0.1,
+    }
+    with pytest.raises(ValueError, match=message):
+        fuse(**{**given, **change})

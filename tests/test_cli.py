@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from mmrca.cli import ConfigOptions, load_config, run, sentence
+
+
+class BrokenData(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise ValueError('mask 7.png has no class: give it one')
+
+
+def test_bad_input_ends_with_one_sentence_and_status_2(capsys):
+    def main():
+        raise ValueError('no such class: cat')
+
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == 'error: no such class: cat\n'
+
+
+def test_a_missing_file_is_named(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        run(lambda: (tmp_path / 'list.txt').read_text())
+    assert capsys.readouterr().err == (
+        f'error: No such file or directory: {tmp_path}/list.txt\n'
+    )
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(KeyError):
+        run(lambda: {}['missing'])
+
+
+def test_the_variable_brings_the_traceback_back(monkeypatch):
+    monkeypatch.setenv('MMRCA_TRACEBACK', '1')
+    with pytest.raises(ValueError):
+        run(lambda: int('x'))
+
+
+def test_an_error_in_a_data_worker_loses_the_workers_traceback():
+    loader = torch.utils.data.DataLoader(BrokenData(), num_workers=1)
+    with pytest.raises(ValueError) as error:
+        next(iter(loader))
+    assert 'Traceback' in str(error.value)
+    assert sentence(error.value) == 'mask 7.png has no class: give it one'
+
+
+def test_options_change_the_config(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text('train_cfg = dict(max_epochs=3, val_interval=1)\n')
+    config = load_config(str(path), {'train_cfg.max_epochs': 5})
+    assert config.train_cfg == {'max_epochs': 5, 'val_interval': 1}
+
+
+@pytest.mark.parametrize(
+    'text', ['model = dict(', "_base_ = 'nowhere.py'", '1 / 0']
+)
+def test_an_unreadable_config_is_named(tmp_path, text):
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r'config .*config\.py cannot be re'):
+        load_config(str(path))
+
+
+@pytest.mark.parametrize('pair', ['lr', 'scales=[1,2'])
+def test_a_malformed_option_is_named(pair, capsys):
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(['--cfg-options', pair])
+    assert end.value.code == 2
+    assert pair.split('=')[-1] in capsys.readouterr().err

@@ -1,0 +1,150 @@
+"""What importing and installing mmrca does."""
+
+import io
+import shutil
+import subprocess
+import sys
+from pickle import UnpicklingError
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from mmengine.logging import MessageHub
+
+from mmrca import _compat
+
+
+def in_fresh_python(code, **options):
+    return subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        check=True,
+        **options,
+    )
+
+
+def saved(content):
+    file = io.BytesIO()
+    torch.save(content, file)
+    file.seek(0)
+    return file
+
+
+def test_import_is_quiet_and_leaves_torchvision_importable(repo):
+    # mmpretrain is the one that fails with torchvision
+    code = 'import mmrca, torchvision, mmpretrain'
+    shown = in_fresh_python(code, cwd=repo)
+    assert shown.stdout == ''
+    assert shown.stderr == ''
+
+
+def test_the_versions_here_will_do():
+    _compat.check_versions()
+
+
+@pytest.mark.parametrize(
+    ('needed', 'says'),
+    [
+        (
+            ('>=1.2,<2', ('no-such-package',)),
+            'mmrca needs mmseg >=1.2,<2 but none is installed: '
+            'pip install "no-such-package>=1.2,<2"',
+        ),
+        (
+            ('>=999', ('numpy',)),
+            r'mmrca needs mmseg >=999 but [\d.]+ is installed: '
+            'pip install "numpy>=999"',
+        ),
+        (
+            ('>=1', ('numpy', 'torch')),
+            'numpy and torch are both installed .*uninstall both',
+        ),
+    ],
+    ids=['missing', 'too old', 'twice'],
+)
+def test_a_wrong_package_is_named(monkeypatch, needed, says):
+    monkeypatch.setitem(_compat.NEEDED, 'mmseg', needed)
+    with pytest.raises(ImportError, match=says):
+        _compat.check_versions()
+
+
+def test_training_state_passes_safe_loading():
+    hub = MessageHub('saved')
+    hub.update_scalar('train/loss', torch.tensor(1.5))
+    hub.update_scalar('train/time', 0.25)
+    hub.update_info('iter', 3)
+    # mmengine's loader may have taken the list back after a checkpoint
+    _compat.allow_resuming()
+    state = torch.load(saved(hub.state_dict()), weights_only=True)
+    loss = state['log_scalars']['train/loss']
+    assert loss.current() == 1.5
+    assert loss.statistics('mean', 1) == 1.5
+    assert state['runtime_info']['iter'] == 3
+
+
+class Sneaky:
+    """Unpickles to a method of another class that is on the list."""
+
+    def __reduce__(self):
+        return getattr, (np.ndarray, 'tofile')
+
+
+def test_safe_loading_still_refuses_everything_else():
+    _compat.allow_resuming()
+    with pytest.raises(UnpicklingError, match=r'ndarray.* is not allowed'):
+        torch.load(saved(Sneaky()), weights_only=True)
+
+
+@pytest.fixture
+def checkout(repo, tmp_path):
+    """A copy of what packaging reads."""
+    parts = ['setup.py', 'pyproject.toml', 'README.md', 'LICENSE']
+    for part in [*parts, 'model-index.yml']:
+        shutil.copy(repo / part, tmp_path)
+    for part in ('configs', 'tools', 'mmrca'):
+        shutil.copytree(
+            repo / part,
+            tmp_path / part,
+            ignore=shutil.ignore_patterns('__pycache__', '.mim'),
+        )
+    return tmp_path
+
+
+def same_files(one, other):
+    names = {path.relative_to(one) for path in one.rglob('*.py')}
+    return names and names == {
+        path.relative_to(other) for path in other.rglob('*.py')
+    }
+
+
+def test_a_wheel_holds_copies_for_mim(checkout):
+    in_fresh_python(
+        'import sys; sys.argv[1:] = ["-q", "build_py"]; import setup',
+        cwd=checkout,
+    )
+    mim = checkout / 'build' / 'lib' / 'mmrca' / '.mim'
+    assert (mim / 'model-index.yml').is_file()
+    for part in ('configs', 'tools'):
+        assert not (mim / part).is_symlink()
+        assert same_files(checkout / part, mim / part)
+
+
+def test_an_editable_install_links_for_mim(checkout):
+    code = 'from setuptools import build_meta as b; b.build_editable("out")'
+    in_fresh_python(code, cwd=checkout)
+    mim = checkout / 'mmrca' / '.mim'
+    for part in ('configs', 'tools', 'model-index.yml'):
+        assert (mim / part).is_symlink()
+        assert (mim / part).samefile(checkout / part)
+
+
+def test_model_index_names_existing_files(repo):
+    index = yaml.safe_load((repo / 'model-index.yml').read_text())
+    collections = {entry['Name'] for entry in index['Collections']}
+    for model in index['Models']:
+        assert model['In Collection'] in collections
+        assert (repo / model['Config']).is_file()
+    for collection in index['Collections']:
+        assert (repo / collection['README']).is_file()

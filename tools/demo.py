@@ -1,0 +1,299 @@
+"""The whole road on drawn images: labels by tag in, masks out.
+
+    python tools/demo.py
+
+Draws the toy data, trains plain CAM and RCA from its image-level labels,
+writes pseudo-labels, trains DeepLabV3+ on them and, as the ceiling, on the
+true masks, and ends with a table and a sheet of pictures. Each step is the
+command a user would type. A step that is done is not done again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.registry import init_default_scope
+from mmseg.apis import inference_model, init_model
+from PIL import Image
+from prettytable import PrettyTable
+
+from mmrca.cam_inference import infer_cams
+from mmrca.cli import load_config, run
+from mmrca.label_inputs import collect_inputs, load_image, load_mask
+from mmrca.model_loader import load_model
+from mmrca.picture_sheet import heat, paint, save_sheet
+from mmrca.registry import DATASETS
+
+TOOLS = Path(__file__).parent
+CONFIGS = TOOLS.parent / 'configs'
+CAM = CONFIGS / 'rca' / 'cam_r18_toy.py'
+RCA = CONFIGS / 'rca' / 'rca_r18_toy.py'
+SEG = CONFIGS / 'rca_seg' / 'deeplabv3plus_r18_toy.py'
+PICTURES = 8
+
+
+class Step(NamedTuple):
+    """One command of the road.
+
+    Attributes:
+        name: Of its mark and of its work dir.
+        says: What it does.
+        minutes: How long it takes on two cores.
+        command: A tool and its arguments.
+        labels: Folder of the masks DeepLab learns from.
+    """
+
+    name: str
+    says: str
+    minutes: float
+    command: Sequence[str | Path]
+    labels: Path | None = None
+
+
+def steps(root: Path) -> list[Step]:
+    """List the commands in their order.
+
+    Args:
+        root: Folder that everything is written to.
+    """
+    pseudo, masks = root / 'labels_rca', root / 'data' / 'SegmentationClass'
+    data = [TOOLS / 'make_toy_data.py', root / 'data']
+    return [
+        Step('data', 'draw 500 images', 0.5, data),
+        Step('cam', 'train plain CAM', 2, _train(root, 'cam', CAM)),
+        Step('rca', 'train RCA', 3, _train(root, 'rca', RCA)),
+        Step(
+            'labels_cam',
+            'make labels with plain CAM',
+            0.5,
+            _label(root, 'cam', CAM),
+        ),
+        Step(
+            'labels_rca', 'make labels with RCA', 0.5, _label(root, 'rca', RCA)
+        ),
+        Step(
+            'deeplab',
+            "train DeepLabV3+ on RCA's labels",
+            2.5,
+            _train(root, 'deeplab', SEG),
+            pseudo,
+        ),
+        Step(
+            'deeplab_full',
+            'train DeepLabV3+ on the true masks',
+            2.5,
+            _train(root, 'deeplab_full', SEG),
+            masks,
+        ),
+        Step(
+            'test',
+            'test the former on the val masks',
+            0.3,
+            _test(root, 'deeplab'),
+            pseudo,
+        ),
+        Step(
+            'test_full',
+            'test the latter on the val masks',
+            0.3,
+            _test(root, 'deeplab_full'),
+            masks,
+        ),
+    ]
+
+
+def _train(root: Path, name: str, config: Path) -> list[str | Path]:
+    work_dir = ['--work-dir', root / name]
+    return [TOOLS / 'train.py', config, *work_dir, '--resume']
+
+
+def _label(root: Path, name: str, config: Path) -> list[str | Path]:
+    checkpoint = root / name / 'last.pth'
+    out = ['--out-dir', root / f'labels_{name}', '--overwrite']
+    return [TOOLS / 'make_pseudo_labels.py', config, checkpoint, *out]
+
+
+def _test(root: Path, name: str) -> list[str | Path]:
+    checkpoint = root / name / 'last.pth'
+    out = ['--work-dir', root / f'{name}_test']
+    return [TOOLS / 'test.py', SEG, checkpoint, *out]
+
+
+def take(step: Step, root: Path) -> None:
+    """Run a step unless it is done; its output goes to a log file.
+
+    Raises:
+        ValueError: If the command fails.
+    """
+    mark, log = root / f'{step.name}.done', root / f'{step.name}.log'
+    if mark.exists():
+        print('already done', flush=True)
+        return
+    start = time.monotonic()
+    environment = dict(
+        os.environ,
+        TOY_DATA=str(root / 'data'),
+        LABEL_DIR=str(step.labels or ''),
+    )
+    with log.open('w') as file:
+        done = subprocess.run(
+            [sys.executable, *map(str, step.command)],
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        tail = log.read_text().strip().splitlines()[-1]
+        raise ValueError(f'step {step.name} failed: {tail}; see {log}')
+    _link_checkpoint(root / step.name)
+    mark.touch()
+    print(f'{(time.monotonic() - start) / 60:.1f} minutes', flush=True)
+
+
+def _link_checkpoint(work_dir: Path) -> None:
+    """Give the last checkpoint a name that does not hold the schedule."""
+    note = work_dir / 'last_checkpoint'
+    if note.exists():
+        link = work_dir / 'last.pth'
+        link.unlink(missing_ok=True)
+        link.symlink_to(Path(note.read_text().strip()).name)
+
+
+def summarise(root: Path) -> dict[str, float]:
+    """Collect the figures, in percent.
+
+    Returns:
+        CAMs and pseudo-labels against the masks of the training images,
+        DeepLab against those of the val images.
+    """
+    plain = json.loads((root / 'labels_cam.json').read_text())
+    rca = json.loads((root / 'labels_rca.json').read_text())
+    labels = rca['evaluation']
+    return dict(
+        plain_cam=plain['cam']['mIoU'],
+        rca_cam=rca['cam']['mIoU'],
+        pseudo_label_strict=labels['mIoU_strict'],
+        pseudo_label_labelled=labels['mIoU_labelled'],
+        coverage=labels['coverage'],
+        deeplab=_tested(root / 'deeplab_test'),
+        deeplab_full=_tested(root / 'deeplab_full_test'),
+    )
+
+
+def _tested(work_dir: Path) -> float:
+    newest = max(work_dir.glob('*/*.json'))
+    return json.loads(newest.read_text())['mIoU']
+
+
+def table(summary: dict[str, float]) -> str:
+    """Lay out the summary."""
+    rows = dict(
+        plain_cam='plain CAM, train images',
+        rca_cam='RCA CAM, train images',
+        pseudo_label_labelled='pseudo-labels, labelled pixels',
+        pseudo_label_strict='pseudo-labels, unlabelled pixels wrong',
+        coverage='share of labelled pixels',
+        deeplab='DeepLabV3+ on the pseudo-labels, val images',
+        deeplab_full='DeepLabV3+ on the true masks, val images',
+    )
+    lines = PrettyTable(['', 'mIoU (%)'], align='r')
+    lines.align[''] = 'l'
+    for key, says in rows.items():
+        lines.add_row([says, f'{summary[key]:.1f}'])
+    return lines.get_string()
+
+
+def draw_sheet(root: Path) -> Path:
+    """Draw the first training images, one row each.
+
+    Returns:
+        The picture's file.
+    """
+    init_default_scope('mmseg')
+    plain, rca = load_config(str(CAM)), load_config(str(RCA))
+    dataset = DATASETS.build(rca.train_dataloader.dataset)
+    classes, palette = (dataset.metainfo[k] for k in ('classes', 'palette'))
+    models = [
+        (
+            load_model(config.model, str(root / name / 'last.pth'), classes),
+            config,
+        )
+        for name, config in (('cam', plain), ('rca', rca))
+    ]
+    deeplab = init_model(str(SEG), str(root / 'deeplab' / 'last.pth'), 'cpu')
+    rows = []
+    for item in collect_inputs(dataset)[:PICTURES]:
+        image = load_image(item)
+        maps = [
+            heat(
+                image,
+                infer_cams(
+                    model,
+                    image,
+                    item.classes,
+                    config.pseudo_label.scales,
+                    config.pseudo_label.flip,
+                ),
+            )
+            for model, config in models
+        ]
+        pseudo = np.array(
+            Image.open(root / 'labels_rca' / f'{item.img_id}.png')
+        )
+        output = inference_model(deeplab, image).pred_sem_seg.data[0].numpy()
+        masks = [pseudo, output, load_mask(item)]
+        painted = [paint(image, mask, palette) for mask in masks]
+        rows.append([image[..., ::-1], *maps, *painted])
+    titles = (
+        'photo',
+        'plain CAM',
+        'RCA CAM',
+        'pseudo-label',
+        'DeepLab',
+        'truth',
+    )
+    return save_sheet(root / 'sheet.png', titles, rows)
+
+
+def main() -> None:
+    """Take all steps, then show table and pictures."""
+    parser = argparse.ArgumentParser(
+        description='Train and evaluate everything on drawn images.'
+    )
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs/demo',
+        type=Path,
+        help='folder for everything [work_dirs/demo]; delete it to start anew',
+    )
+    root = parser.parse_args().work_dir.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    os.environ['TOY_DATA'] = str(root / 'data')
+    todo = steps(root)
+    minutes = sum(step.minutes for step in todo)
+    print(f'Everything goes to {root}')
+    print(f'About {minutes:.0f} minutes on two cores; logs are {root}/*.log')
+    for number, step in enumerate(todo, 1):
+        head = f'[{number}/{len(todo)}] {step.says} (~{step.minutes:g} min)'
+        print(head, end=' ... ', flush=True)
+        take(step, root)
+    summary = summarise(root)
+    (root / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    sheet = draw_sheet(root)
+    text = table(summary)
+    (root / 'table.txt').write_text(text + '\n')
+    print(f'\n{text}\n')
+    print(f'table:    {root / "table.txt"}\n          {root / "summary.json"}')
+    print(f'pictures: {sheet}')
+
+
+if __name__ == '__main__':
+    run(main)

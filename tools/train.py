@@ -1,0 +1,93 @@
+"""Train a classifier (configs/rca) or a segmenter (configs/rca_seg).
+
+Usage:
+    python tools/train.py CONFIG
+    python tools/train.py CONFIG --resume
+    torchrun --nproc-per-node N tools/train.py CONFIG --launcher pytorch
+"""
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmrca.cli import (
+    ConfigOptions,
+    existing_file,
+    load_config,
+    run,
+    set_work_dir,
+)
+from mmrca.launch import add_launcher, set_launcher
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Train a model from a config.'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and checkpoints [work_dirs/CONFIG_NAME]',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without a path, from the latest '
+        'one in the work dir, if there is any',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='config keys to change, such as train_cfg.max_epochs=5',
+    )
+    add_launcher(parser)
+    return parser.parse_args()
+
+
+def set_resume(config: Config, resume: str) -> None:
+    """Start from a checkpoint: a path, or ``'auto'`` for the latest."""
+    checkpoint = resume
+    if resume == 'auto':
+        checkpoint = find_latest_checkpoint(config.work_dir)
+        if checkpoint is None:
+            return
+    config.load_from = existing_file(checkpoint, 'checkpoint')
+    config.resume = True
+
+
+def set_amp(config: Config) -> None:
+    """Turn mixed precision on."""
+    if get_device() == 'cpu':
+        raise ValueError('--amp needs a GPU, leave it out on the CPU')
+    kind = config.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f'--amp cannot change optim_wrapper.type={kind!r}')
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    config = load_config(args.config, args.cfg_options)
+    set_work_dir(config, args.work_dir, args.config)
+    if args.resume:
+        set_resume(config, args.resume)
+    if args.amp:
+        set_amp(config)
+    set_launcher(config, args.launcher, args.local_rank)
+    Runner.from_cfg(config).train()
+
+
+if __name__ == '__main__':
+    run(main)
