@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmrca.label_inputs import LabelInput, load_mask
+from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.metrics import (
     confusion_matrix,
     coverage,
@@ -18,6 +19,8 @@ from mmrca.ops.metrics import (
     strict_iou,
 )
 from mmrca.ops.pseudo_label import IGNORE_INDEX
+
+_THRESHOLDS = 100
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Tally:
         pixels: int64 [256], pixels per label value.
         confusion: [L+1, L+2], pseudo-labels against the masks.
         cam_confusion: The same of the CAMs alone.
+        cam_curve: [T, L+1, L+2], the same at T constant thresholds.
         images: Images counted.
         evaluated: Images in ``confusion``, those that have a mask.
         cam_evaluated: Images in ``cam_confusion``: of these, the ones
@@ -37,6 +41,7 @@ class Tally:
     pixels: Tensor
     confusion: Tensor
     cam_confusion: Tensor
+    cam_curve: Tensor
     images: int = 0
     evaluated: int = 0
     cam_evaluated: int = 0
@@ -46,10 +51,15 @@ class Tally:
         """Start at 0; ``num_classes`` counts the background."""
         square = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
         pixels = torch.zeros(IGNORE_INDEX + 1, dtype=torch.int64)
-        return cls(pixels, square, square.clone())
+        curve = square.expand(_THRESHOLDS, -1, -1).clone()
+        return cls(pixels, square, square.clone(), curve)
 
     def add(
-        self, item: LabelInput, labels: Tensor, plain: Tensor | None = None
+        self,
+        item: LabelInput,
+        labels: Tensor,
+        plain: Tensor | None = None,
+        cams: Tensor | None = None,
     ) -> None:
         """Count one image.
 
@@ -57,6 +67,7 @@ class Tally:
             item: The image; its mask is read if it has one.
             labels: uint8 [H, W], the pseudo-label.
             plain: uint8 [H, W], what the CAM alone says, if known.
+            cams: [C, H, W] in 0..1 of the image's classes, if known.
 
         Raises:
             ValueError: If the mask holds a value that is no class.
@@ -72,9 +83,18 @@ class Tally:
         except ValueError as error:
             raise ValueError(f'mask {item.mask}: {error}') from error
         self.evaluated += 1
-        if plain is not None:
+        if plain is not None and cams is not None:
             self.cam_confusion += confusion_matrix(plain, mask, num_classes)
+            self._add_curve(item, cams, mask)
             self.cam_evaluated += 1
+
+    def _add_curve(self, item: LabelInput, cams: Tensor, mask: Tensor) -> None:
+        maps = cams.new_zeros(len(self.confusion) - 1, *cams.shape[1:])
+        present = cams.new_zeros(len(maps))
+        maps[item.classes], present[item.classes] = cams, 1
+        self.cam_curve += threshold_confusion(
+            maps.cpu(), present.cpu(), mask, _THRESHOLDS
+        )
 
 
 def summarize(tally: Tally, classes: Sequence[str]) -> dict:
@@ -88,8 +108,10 @@ def summarize(tally: Tally, classes: Sequence[str]) -> dict:
         ``images``; ``share`` of the pixels per class and ``unlabelled``;
         ``evaluation`` of the labels (``images``, ``mIoU_labelled``,
         ``mIoU_strict``, ``coverage`` and the IoU per class) and ``cam``
-        (``images``, ``mIoU``, ``IoU``), both None without masks. A class
-        without an IoU is None and in no mean.
+        (``images``, ``mIoU``, ``IoU`` and, chosen with the masks,
+        ``best_threshold`` of a constant background with its
+        ``mIoU_best``), both None without masks. A class without an IoU is
+        None and in no mean.
     """
     share = _percent(tally.pixels.double() / tally.pixels.sum())
     figures: dict = {
@@ -112,10 +134,13 @@ def summarize(tally: Tally, classes: Sequence[str]) -> dict:
         }
     if tally.cam_evaluated:
         iou = strict_iou(tally.cam_confusion)
+        curve = torch.stack([strict_iou(c).nanmean() for c in tally.cam_curve])
         figures['cam'] = {
             'images': tally.cam_evaluated,
             'mIoU': _percent(iou.nanmean()),
             'IoU': _per_class(classes, iou),
+            'mIoU_best': _percent(curve.max()),
+            'best_threshold': int(curve.argmax()) / _THRESHOLDS,
         }
     return figures
 

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.utils import ProgressBar
 from PIL import Image
 from torch import Tensor, nn
 
@@ -37,6 +36,7 @@ from mmrca.ops.pseudo_label import (
     background_power,
     fuse,
 )
+from mmrca.progress import progress
 from mmrca.registry import DATASETS
 
 # Background cues and the one option each of them takes.
@@ -87,12 +87,12 @@ def make_pseudo_labels(
 
     tally = Tally.empty(len(classes))
     todo = [item for item in inputs if not _keep(item, out_dir, tally)]
-    for item in _progress(todo):
-        labels, plain = _label(model, item, settings)
+    for item in progress(todo, 'labels'):
+        labels, plain, cams = _label(model, item, settings)
         write_label(
             _file(out_dir, item), labels.numpy(), dataset.metainfo['palette']
         )
-        tally.add(item, labels, plain)
+        tally.add(item, labels, plain, cams)
     result = {
         **recipe,
         'finished': True,
@@ -211,8 +211,12 @@ def label_pixels(
 
 def _label(
     model: nn.Module, item: LabelInput, settings: dict
-) -> tuple[Tensor, Tensor]:
-    """Label one image: the pseudo-label, and what the CAM alone would say."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Label one image.
+
+    Returns:
+        The pseudo-label, what the CAMs alone would say, and the CAMs.
+    """
     image = load_image(item)
     try:
         cams = infer_cams(
@@ -224,7 +228,7 @@ def _label(
         plain = fuse(cams, cue, item.classes, margin=0).cpu()
     except ValueError as error:
         raise ValueError(f'image {item.path}: {error}') from error
-    return labels, plain
+    return labels, plain, cams
 
 
 def _file(out_dir: Path, item: LabelInput) -> Path:
@@ -311,13 +315,3 @@ def _write_record(record: Path, content: dict) -> None:
     part = record.with_name(f'.{record.name}.{os.getpid()}.part')
     part.write_text(json.dumps(content, indent=2) + '\n')
     os.replace(part, record)
-
-
-def _progress(items: list[LabelInput]) -> Iterator[LabelInput]:
-    if not items:
-        return
-    bar = ProgressBar(len(items))
-    for item in items:
-        yield item
-        bar.update()
-    print()

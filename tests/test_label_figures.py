@@ -25,7 +25,8 @@ def labels(*values):
 def test_figures(tmp_path):
     tally = Tally.empty(3)
     first = item(tmp_path / 'a.png', [[0, 1, 1, 255]])
-    tally.add(first, labels(0, 1, 255, 1), labels(0, 0, 1, 1))
+    cams = torch.tensor([[[0.1, 0.2, 0.3, 0.4]]])
+    tally.add(first, labels(0, 1, 255, 1), labels(0, 0, 1, 1), cams)
     tally.add(item(tmp_path / 'b.png', [[0, 0, 0, 1]]), labels(0, 0, 1, 1))
     tally.add(item(tmp_path / 'c.png', None), labels(255, 255, 255, 255))
     result = summarize(tally, CLASSES)
@@ -54,6 +55,9 @@ def test_figures(tmp_path):
     }
     assert result['cam']['images'] == 1
     assert result['cam']['mIoU'] == pytest.approx(50)
+    # From 0.1 up to below 0.2 the map tells object from background.
+    assert result['cam']['mIoU_best'] == pytest.approx(100)
+    assert result['cam']['best_threshold'] == pytest.approx(0.1, abs=0.011)
 
 
 def test_a_mask_with_an_unknown_value_is_named(tmp_path):

@@ -10,10 +10,9 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from mmengine import track_iter_progress
-
 from mmrca.cli import run
 from mmrca.datasets.toy import CLASSES, make_dataset
+from mmrca.progress import progress
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,10 +42,14 @@ def main() -> None:
     """Draw it, or say that it is there already."""
     args = parse_args()
     written = make_dataset(
-        args.root, args.seed, args.train, args.val, track_iter_progress
+        args.root,
+        args.seed,
+        args.train,
+        args.val,
+        lambda images: progress(images, 'images'),
     )
     if written:
-        print(f'\nwrote {args.root}: images of each class in')
+        print(f'wrote {args.root}: images of each class in')
     else:
         print(f'{args.root} is there already: images of each class in')
     counts = (images_of_class(args.root, split) for split in ('train', 'val'))

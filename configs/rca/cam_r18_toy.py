@@ -8,15 +8,18 @@ max_epochs = 20
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    paramwise_cfg=dict(custom_keys=dict(cam_head=dict(lr_mult=10.0))),
 )
-param_scheduler = dict(
-    type='OneCycleLR',
-    eta_max=2e-3,
-    pct_start=0.2,
-    total_steps=max_epochs,
-    by_epoch=True,
-    convert_to_iter_based=True,
-)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=100),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=4,
+        end=max_epochs,
+        convert_to_iter_based=True,
+    ),
+]
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5
 )
@@ -26,6 +29,5 @@ pseudo_label = dict(
     scales=(1.0, 1.5),
     flip=True,
     background=dict(type='constant', threshold=0.3),
-    crf=None,
     margin=0.05,
 )

@@ -1,6 +1,6 @@
 # RCA on the drawn creatures.
 _base_ = './cam_r18_toy.py'
-channels, num_classes = 256, 6
+channels, num_classes = 128, 6
 model = dict(
     cam_head=dict(loss_weight=0.4),
     memory=dict(
@@ -23,6 +23,9 @@ model = dict(
         in_channels=2 * channels,
         num_classes=num_classes,
     ),
+)
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys=dict(cls_head=dict(lr_mult=10.0)))
 )
 custom_hooks = [
     dict(

@@ -222,10 +222,9 @@ def _backdrop(rng: Rng, height: int, width: int) -> Array:
     grounds = []
     for _ in range(2):
         x, y = _local(blank, rng.uniform(0, 120, 2), rng.uniform(0, 6.3))
-        texture = CREATURES[rng.integers(len(CREATURES))].texture
-        period = rng.uniform(6, 14)
-        pattern = texture(x / period, y / period) * rng.uniform(0, 0.6)
-        pattern = pattern + 0.5 * _noise(rng, height, width, 6)
+        period = rng.uniform(10, 24)
+        pattern = _wave(x / period) * _wave(y / period / rng.uniform(1, 4))
+        pattern = 0.4 * pattern + 0.6 * _noise(rng, height, width, 6)
         grounds.append(_skin(rng, rng.random(), pattern))
     share = np.clip(4 * _noise(rng, height, width, 48) - 1.5, 0, 1)[..., None]
     return (grounds[0] + share * (grounds[1] - grounds[0])).astype(np.float32)
@@ -248,7 +247,7 @@ def _clutter(rng: Rng, canvas: Array) -> None:
             x / period, y / period
         ) * rng.uniform(0, 0.8)
         colour = (
-            _rgb(rng.random(), 0.85, 0.95)
+            _rgb(rng.random(), 0.55, 0.8)
             if bright
             else _skin(rng, rng.random(), pattern)
         )
@@ -266,12 +265,12 @@ def _creature(
     period = rng.uniform(6, 10)
     pattern = kind.texture(x / period, y / period) * rng.uniform(0.6, 1)
     pattern = pattern + 0.35 * (_noise(rng, *canvas.shape[:2], 8) - 0.5)
-    skin = _skin(rng, rng.normal(kind.hue, 0.06), pattern)
+    skin = _skin(rng, rng.normal(kind.hue, 0.05), pattern)
     outline = kind.body(u, v, rng.uniform(0, 6.3))
     body = _paint(canvas, outline * radius, skin)
 
-    shown = rng.random() > 0.25
-    size = rng.uniform(6.5, 9)
+    shown = rng.random() > 0.15
+    size = rng.uniform(8, 10.5)
     seat = np.array([rng.uniform(0.45, 0.75), rng.uniform(-0.15, 0.15)])
     turn = rng.uniform(-0.4, 0.4)
     distance = np.hypot(u - seat[0], v - seat[1])
@@ -413,8 +412,7 @@ def make_dataset(
         seed: Seed of the data set, >= 0.
         train: Number of training images, >= 1.
         val: Number of validation images, >= 1.
-        track: Wraps the list of images to draw, to show the progress:
-            `mmengine.track_iter_progress`, for one.
+        track: Wraps the list of images to draw, to show the progress.
 
     Returns:
         True if it was written, False if root held the same data already.

@@ -223,16 +223,13 @@ class RCA(BaseSegmentor):
         logits = self.cam_logits(inputs)
         valid = self._valid_cells(inputs, logits, data_samples)
         scores = masked_mean(logits, valid[:, None]).sigmoid()
-        maps = F.interpolate(
-            logits, inputs.shape[2:], mode='bilinear', align_corners=False
-        )
+        maps = F.interpolate(logits.relu(), inputs.shape[2:], mode='bilinear')
         for sample, score, cam in zip(data_samples, scores, maps, strict=True):
             height, width = sample.img_shape[:2]
             cam = F.interpolate(
                 cam[None, :, :height, :width],
                 sample.ori_shape[:2],
                 mode='bilinear',
-                align_corners=False,
             )
             sample.pred_score = score
             sample.cam = PixelData(data=normalize_cam(cam[0]))

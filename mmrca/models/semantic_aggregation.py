@@ -34,7 +34,13 @@ class SemanticAggregation(nn.Module):
         Returns:
             F^ = [F, F'], [N, 2D, h, w].
         """
-        known = aggregate(
-            features, prototypes, valid, self.temperature, self.cosine
-        )
+        # A raw dot product overflows in half precision.
+        with torch.autocast(features.device.type, enabled=False):
+            known = aggregate(
+                features.float(),
+                prototypes,
+                valid,
+                self.temperature,
+                self.cosine,
+            )
         return torch.cat([features, known.to(features.dtype)], dim=1)

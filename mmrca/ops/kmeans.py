@@ -46,6 +46,9 @@ def squared_distances(points: Tensor, centers: Tensor) -> Tensor:
     Returns:
         [B, P, K], not negative.
     """
+    # Distances far from the origin would drown in the rounding of norms.
+    origin = centers.mean(dim=1, keepdim=True)
+    points, centers = points - origin, centers - origin
     cross = points @ centers.transpose(1, 2)
     norms = (
         points.square().sum(-1)[..., None] + centers.square().sum(-1)[:, None]
@@ -109,7 +112,7 @@ def _move_centers(
     size = member.sum(dim=1)
     mean = member.transpose(1, 2) @ points / size.clamp(min=1)[..., None]
     empty = used & (size == 0)
-    worst = nearest.argsort(dim=1, descending=True)
+    worst = nearest.argsort(dim=1, descending=True, stable=True)
     rank = (empty.long().cumsum(dim=1) - 1).clamp(0, points.shape[1] - 1)
     spare = worst.gather(1, rank)[..., None].expand_as(mean)
     return torch.where(empty[..., None], points.gather(1, spare), mean)
@@ -141,7 +144,12 @@ def kmeans(
     Returns:
         Centres [B, K, D] (0 where invalid), their validity [B, K] and the
         inertia [B], the sum of squared distances of points to their centre.
+
+    Raises:
+        ValueError: One of ``start`` and ``start_valid`` is missing.
     """
+    if (start is None) != (start_valid is None):
+        raise ValueError('kmeans: start and start_valid go together')
     wanted = mask.sum(dim=1).clamp(max=num_clusters)
     slots = torch.arange(num_clusters, device=points.device)
     used = slots < wanted[:, None]

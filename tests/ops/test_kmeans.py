@@ -307,6 +307,7 @@ def test_a_start_with_an_invalid_centre_is_not_used():
     assert_close(centers[0], cold[0])
     # The second set needs two centres only, and those are valid.
     assert (centers[1, :2] == 1e3).all()
+    assert centers[1, 2].count_nonzero() == 0
 
 
 def test_a_warm_start_counts_for_the_first_restart_only():

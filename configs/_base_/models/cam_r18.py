@@ -1,11 +1,11 @@
-# Plain CAM of a narrow ResNet-18 at stride 8, trained from scratch: the
-# yardstick. P alone, no memory, no contrast, no aggregation.
-channels, num_classes = 256, 6
+# Plain CAM of three stages of a narrow ResNet-18 at stride 8, trained from
+# scratch: the yardstick. P alone, no memory, no contrast, no aggregation.
+channels, num_classes = 128, 6
 model = dict(
     type='mmrca.RCA',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
-        size=(160, 160),
+        size=(128, 160),
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
@@ -13,11 +13,12 @@ model = dict(
     backbone=dict(
         type='ResNet',
         depth=18,
+        num_stages=3,
         stem_channels=32,
         base_channels=32,
-        strides=(1, 2, 1, 1),
-        dilations=(1, 1, 1, 1),
-        out_indices=(3,),
+        strides=(1, 2, 1),
+        dilations=(1, 1, 1),
+        out_indices=(2,),
     ),
     cam_head=dict(
         type='mmrca.CAMHead', in_channels=channels, num_classes=num_classes
