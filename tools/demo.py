@@ -140,6 +140,7 @@ def take(step: Step, root: Path) -> None:
     environment = dict(
         os.environ,
         TOY_DATA=str(root / 'data'),
+        CLASSIFIER=str(root / 'rca' / 'last.pth'),
         LABEL_DIR=str(step.labels or ''),
     )
     with log.open('w') as file:

@@ -17,7 +17,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 pseudo_label = dict(
-    scales=(0.75, 1.0, 1.5),
+    scales=(0.75, 1.25),
     flip=True,
     background=dict(type='constant', threshold=0.3),
     margin=0.05,

@@ -30,7 +30,7 @@ optim_wrapper = dict(
 custom_hooks = [
     dict(
         type='mmrca.MemoryBankHook',
-        momentum=0.99,
+        momentum=0.5,
         gate=0.7,
         warm_up=2,
         refresh_interval=1,

@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/datasets/voc20_mini_seg.py',
     '../_base_/models/deeplabv3plus_mobilenet-v2.py',
 ]
-max_iters = 400
+max_iters = 250
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
@@ -12,7 +12,7 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(type='PolyLR', power=0.9, by_epoch=False, end=max_iters)
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=250
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

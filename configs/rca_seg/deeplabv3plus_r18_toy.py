@@ -1,28 +1,32 @@
 # DeepLabV3+ on pseudo-labels of the drawn creatures; stock types only.
-# LABEL_DIR=DIR chooses the folder of the labels.
+#
+#   LABEL_DIR=labels python tools/train.py THIS
+#
+# LABEL_DIR is the folder of the labels, CLASSIFIER the checkpoint whose
+# backbone the segmenter starts from, TOY_DATA the folder of the images.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/toy_seg.py',
     '../_base_/models/deeplabv3plus_r18.py',
 ]
-max_iters = 400
+max_iters = 300
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=3.0))),
 )
-param_scheduler = dict(
-    type='OneCycleLR',
-    eta_max=2e-3,
-    pct_start=0.2,
-    total_steps=max_iters,
-    by_epoch=False,
-)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=50),
+    dict(
+        type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters
+    ),
+]
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
-    checkpoint=dict(by_epoch=False, interval=200, max_keep_ckpts=1)
+    checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1)
 )
 log_processor = dict(by_epoch=False)

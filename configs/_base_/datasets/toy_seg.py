@@ -1,7 +1,7 @@
 # The same images for MMSegmentation's own data set; pseudo-labels stand in
 # for the masks of the training images.
 data_root = '{{$TOY_DATA:data/toy}}'
-label_dir = '{{$LABEL_DIR:work_dirs/demo/labels_rca}}'
+label_dir = '{{$LABEL_DIR:labels}}'
 metainfo = dict(
     classes=(
         'background', 'starpuff', 'ringslug', 'crossbug', 'moonbean',

@@ -1,9 +1,10 @@
-# MMSegmentation's DeepLabV3+ on a narrow ResNet-18 at stride 8.
+# MMSegmentation's DeepLabV3+ on three stages of a narrow ResNet-18 at stride
+# 8, which goes on from what the classifier learned of the image-level labels.
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
-        size=(160, 160),
+        size=(128, 160),
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,
@@ -13,15 +14,22 @@ model = dict(
     backbone=dict(
         type='ResNet',
         depth=18,
+        num_stages=3,
         stem_channels=32,
         base_channels=32,
-        strides=(1, 2, 1, 1),
-        dilations=(1, 1, 1, 1),
+        strides=(1, 2, 1),
+        dilations=(1, 1, 1),
+        out_indices=(0, 1, 2),
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='{{$CLASSIFIER:work_dirs/rca_r18_toy/epoch_20.pth}}',
+            prefix='backbone',
+        ),
     ),
     decode_head=dict(
         type='DepthwiseSeparableASPPHead',
-        in_channels=256,
-        in_index=3,
+        in_channels=128,
+        in_index=2,
         channels=64,
         dilations=(1, 3, 6, 9),
         c1_in_channels=32,
