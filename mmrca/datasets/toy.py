@@ -254,36 +254,47 @@ def _clutter(rng: Rng, canvas: Array) -> None:
         _paint(patch, size - oval, colour)
 
 
+def _emblem(
+    rng: Rng,
+    canvas: Array,
+    kind: Creature,
+    where: tuple[Array, Array],
+    outline: Array,
+) -> Array:
+    """Draw the emblem on a body, if it is in sight; return its pixels."""
+    shown = rng.random() > 0.1
+    size = rng.uniform(8, 10.5)
+    seat = np.array([rng.uniform(0.45, 0.75), rng.uniform(-0.15, 0.15)])
+    turn = rng.uniform(-0.4, 0.4)
+    if not shown:
+        return np.zeros_like(outline, bool)
+    # The seat may be off the body or the image: take the nearest spot that
+    # is neither.
+    distance = np.hypot(where[0] - seat[0], where[1] - seat[1])
+    outside = np.maximum(0.2 - outline, 0)
+    spot = np.unravel_index(np.argmin(distance + 5 * outside), outline.shape)
+    u, v = _local(canvas, np.array(spot[::-1]), turn)
+    inside = kind.emblem(u / size, v / size) * size
+    _paint(canvas, inside + 1.5, np.float32([20, 20, 30]))
+    _paint(canvas, inside, np.float32(kind.emblem_colour))
+    return inside > -1.5
+
+
 def _creature(
     rng: Rng, canvas: Array, kind: Creature, centre: Array
 ) -> tuple[Array, Array]:
     """Draw one creature; return its body's and its emblem's pixels."""
-    radius = rng.uniform(19, 33)
+    radius = rng.uniform(22, 36)
     x, y = _local(canvas, centre, rng.uniform(0, 6.3))
     squeeze = rng.uniform(0.85, 1.15)
     u, v = x / radius * squeeze, y / radius / squeeze
     period = rng.uniform(6, 10)
     pattern = kind.texture(x / period, y / period) * rng.uniform(0.6, 1)
     pattern = pattern + 0.35 * (_noise(rng, *canvas.shape[:2], 8) - 0.5)
-    skin = _skin(rng, rng.normal(kind.hue, 0.05), pattern)
+    skin = _skin(rng, rng.normal(kind.hue, 0.07), pattern)
     outline = kind.body(u, v, rng.uniform(0, 6.3))
     body = _paint(canvas, outline * radius, skin)
-
-    shown = rng.random() > 0.15
-    size = rng.uniform(8, 10.5)
-    seat = np.array([rng.uniform(0.45, 0.75), rng.uniform(-0.15, 0.15)])
-    turn = rng.uniform(-0.4, 0.4)
-    distance = np.hypot(u - seat[0], v - seat[1])
-    spot = np.unravel_index(
-        np.argmin(distance - 5 * np.minimum(outline - 0.2, 0)), u.shape
-    )
-    eu, ev = _local(canvas, np.array(spot[::-1]), turn)
-    inside = kind.emblem(eu / size, ev / size) * size
-    if not shown:
-        return body, np.zeros_like(body)
-    _paint(canvas, inside + 1.5, np.float32([20, 20, 30]))
-    _paint(canvas, inside, np.float32(kind.emblem_colour))
-    return body, inside > -1.5
+    return body, _emblem(rng, canvas, kind, (u, v), outline)
 
 
 def _cast(rng: Rng) -> list[int]:
@@ -292,7 +303,7 @@ def _cast(rng: Rng) -> list[int]:
     for _ in range(rng.choice(3, p=[0.35, 0.45, 0.2])):
         friend = cast[-1] ^ 1
         other = int(rng.integers(len(CREATURES)))
-        cast.append(friend if rng.random() < 0.4 else other)
+        cast.append(friend if rng.random() < 0.3 else other)
     if rng.random() < 0.2:
         cast.append(cast[0])
     return cast

@@ -22,7 +22,7 @@ model = dict(
         out_indices=(0, 1, 2),
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='{{$CLASSIFIER:work_dirs/rca_r18_toy/epoch_20.pth}}',
+            checkpoint='{{$CLASSIFIER:work_dirs/rca_r18_toy/epoch_16.pth}}',
             prefix='backbone',
         ),
     ),
