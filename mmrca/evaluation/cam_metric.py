@@ -46,10 +46,14 @@ class CAMMetric(BaseMetric):
             data_batch: Not used.
             data_samples: With ``gt_label``, ``pred_score``, ``cam`` and,
                 where masks exist, ``gt_sem_seg``.
+
+        Raises:
+            ValueError: A mask is of another size than its image.
         """
         for sample in data_samples:
             confusion = None
             if 'gt_sem_seg' in sample:
+                self._check_size(sample)
                 confusion = threshold_confusion(
                     sample['cam']['data'],
                     sample['gt_label'],
@@ -62,6 +66,17 @@ class CAMMetric(BaseMetric):
                     sample['pred_score'].float().cpu().numpy(),
                     confusion,
                 )
+            )
+
+    @staticmethod
+    def _check_size(sample: dict) -> None:
+        image = tuple(sample['cam']['data'].shape[-2:])
+        mask = tuple(sample['gt_sem_seg']['data'].shape[-2:])
+        if mask != image:
+            raise ValueError(
+                f'the mask of image {sample["img_id"]} is {mask[1]} x '
+                f'{mask[0]} pixels, the image {image[1]} x {image[0]}; '
+                'replace the mask.'
             )
 
     def compute_metrics(self, results: list) -> dict[str, float]:

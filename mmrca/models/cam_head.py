@@ -64,3 +64,16 @@ class CAMHead(BaseModule):
             logits, labels, reduction='none'
         )
         return self.loss_weight * terms.mean(dim=1)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """Refuse other classes; mmengine would only warn and go on."""
+        saved = state_dict.get(prefix + 'conv.weight')
+        own = self.conv.weight
+        if saved is not None and saved.shape != own.shape:
+            raise ValueError(
+                f'the checkpoint has {saved.shape[0]} classes on '
+                f'{saved.shape[1]} channels in {prefix[:-1]}, the config '
+                f'{own.shape[0]} on {own.shape[1]}; use the config it was '
+                'trained with.'
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)

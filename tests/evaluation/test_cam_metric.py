@@ -90,3 +90,11 @@ def test_a_class_that_never_occurs_does_not_count():
     for sample in data:
         sample['pred_score'][2] = 0.0
     assert evaluate(data, threshold=0.3)['mAP'] == few
+
+
+def test_a_mask_of_another_size_is_named():
+    (sample,) = samples(1)
+    sample['img_id'] = 'holiday'
+    sample['gt_sem_seg'] = dict(data=torch.zeros(1, 9, 8))
+    with pytest.raises(ValueError, match='mask of image holiday is 8 x 9'):
+        evaluate([sample], threshold=0.3)

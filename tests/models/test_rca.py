@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
 from mmseg.structures import SegDataSample
 
 from mmrca.models import RCA
@@ -150,3 +151,14 @@ def test_a_checkpoint_brings_its_rows(config):
     new.load_state_dict(old.state_dict())
     assert torch.equal(new.memory.rows, old.memory.rows)
     assert new.memory.filled.all()
+
+
+def test_a_checkpoint_of_other_classes_is_an_error(config, tmp_path):
+    state = dict(state_dict=build(config).state_dict())
+    torch.save(state, tmp_path / 'model.pth')
+    config = copy.deepcopy(config)
+    for part in ('memory', 'loss_nce', 'aggregation', 'cls_head'):
+        config[part] = None
+    config.cam_head.num_classes = 5
+    with pytest.raises(ValueError, match='checkpoint has 3 classes'):
+        load_checkpoint(build(config), str(tmp_path / 'model.pth'))

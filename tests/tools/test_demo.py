@@ -1,0 +1,66 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'demo.py'
+
+
+@pytest.fixture(scope='module')
+def demo():
+    spec = importlib.util.spec_from_file_location('demo', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def step(demo, code: str, labels: Path | None = None):
+    return demo.Step('try', 'try it', 0.1, ['-c', code], labels)
+
+
+def test_a_step_is_taken_once(demo, tmp_path, capsys):
+    code = f'open({str(tmp_path / "out")!r}, "a").write("x")'
+    for _ in range(2):
+        demo.take(step(demo, code), tmp_path)
+    assert (tmp_path / 'out').read_text() == 'x'
+    assert 'already done' in capsys.readouterr().out
+
+
+def test_a_failed_step_names_its_log_and_is_taken_again(demo, tmp_path):
+    code = 'import sys; sys.exit("error: no such thing")'
+    with pytest.raises(ValueError, match=r'no such thing; see .*try\.log'):
+        demo.take(step(demo, code), tmp_path)
+    demo.take(step(demo, 'pass'), tmp_path)
+    assert (tmp_path / 'try.done').exists()
+
+
+def test_a_step_finds_the_data_and_its_labels(demo, tmp_path):
+    code = 'import os; print(os.environ["TOY_DATA"], os.environ["LABEL_DIR"])'
+    demo.take(step(demo, code, tmp_path / 'masks'), tmp_path)
+    printed = (tmp_path / 'try.log').read_text().split()
+    assert printed == [str(tmp_path / 'data'), str(tmp_path / 'masks')]
+
+
+def test_every_command_of_the_road_is_a_tool_with_its_inputs(demo, tmp_path):
+    steps = demo.steps(tmp_path)
+    assert len({s.name for s in steps}) == len(steps)
+    for taken in steps:
+        tool, *arguments = taken.command
+        assert Path(tool).is_file()
+        configs = [a for a in arguments if str(a).endswith('.py')]
+        assert all(Path(config).is_file() for config in configs)
+
+
+def test_the_table_shows_every_figure(demo):
+    keys = [
+        'plain_cam',
+        'rca_cam',
+        'pseudo_label_strict',
+        'pseudo_label_labelled',
+        'coverage',
+        'deeplab',
+        'deeplab_full',
+    ]
+    summary = {key: 10.0 + number for number, key in enumerate(keys)}
+    text = demo.table(summary)
+    assert all(f'{value:.1f}' in text for value in summary.values())
