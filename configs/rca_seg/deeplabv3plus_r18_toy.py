@@ -17,9 +17,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=50),
-    dict(
-        type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters
-    ),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters),
 ]
 train_cfg = dict(
     type='IterBasedTrainLoop', max_iters=max_iters, val_interval=100
