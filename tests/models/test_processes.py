@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tests import tiny
 from tests.models.test_rca import batch, build
 
+pytestmark = pytest.mark.timeout(600)
 # The last batch is uneven, and with 4 processes one has no region.
 LABELS = [[0, 1], [2], [], [0], [1, 2]]
 PORT = 29600

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.timeout(600)
 SMALL = ['--train', 12, '--val', 4]
 INFER = """
 import sys, torch
