@@ -12,8 +12,8 @@ _base_ = [
 max_iters = 300
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
-    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=3.0))),
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05),
+    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=5.0))),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=50),

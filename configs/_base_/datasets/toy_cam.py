@@ -1,16 +1,5 @@
-# Drawn creatures (tools/make_toy_data.py): 6 classes, 400 train and 100 val
-# images of about 160x120. Masks are read by validation only.
-data_root = '{{$TOY_DATA:data/toy}}'
-metainfo = dict(
-    classes=(
-        'background', 'starpuff', 'ringslug', 'crossbug', 'moonbean',
-        'kitefish', 'boltworm',
-    ),
-    palette=[
-        [0, 0, 0], [255, 225, 30], [250, 60, 200], [240, 30, 40],
-        [60, 240, 250], [255, 130, 10], [120, 255, 60],
-    ],
-)  # fmt: skip
+# Image-level labels; masks are read by validation only.
+_base_ = './toy.py'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomCrop', crop_size=(128, 160)),
@@ -24,8 +13,8 @@ test_pipeline = [
 ]
 dataset = dict(
     type='mmrca.ImageLevelDataset',
-    data_root=data_root,
-    metainfo=metainfo,
+    data_root={{_base_.data_root}},
+    metainfo={{_base_.metainfo}},
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
 )
 train_dataloader = dict(

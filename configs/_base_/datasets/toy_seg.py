@@ -1,17 +1,8 @@
-# The same images for MMSegmentation's own data set; pseudo-labels stand in
-# for the masks of the training images.
+# For MMSegmentation's own data set. Pseudo-labels, in the folder LABEL_DIR,
+# stand in for the masks of the training images.
+_base_ = './toy.py'
 data_root = '{{$TOY_DATA:data/toy}}'
 label_dir = '{{$LABEL_DIR:labels}}'
-metainfo = dict(
-    classes=(
-        'background', 'starpuff', 'ringslug', 'crossbug', 'moonbean',
-        'kitefish', 'boltworm',
-    ),
-    palette=[
-        [0, 0, 0], [255, 225, 30], [250, 60, 200], [240, 30, 40],
-        [60, 240, 250], [255, 130, 10], [120, 255, 60],
-    ],
-)  # fmt: skip
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -25,12 +16,12 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='BaseSegDataset',
-        metainfo=metainfo,
+        metainfo={{_base_.metainfo}},
         ann_file=data_root + '/ImageSets/Segmentation/train.txt',
         data_prefix=dict(
             img_path=data_root + '/JPEGImages', seg_map_path=label_dir
@@ -44,7 +35,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='BaseSegDataset',
-        metainfo=metainfo,
+        metainfo={{_base_.metainfo}},
         ann_file=data_root + '/ImageSets/Segmentation/val.txt',
         data_prefix=dict(
             img_path=data_root + '/JPEGImages',

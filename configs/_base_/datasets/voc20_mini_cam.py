@@ -1,21 +1,5 @@
-# Photographs with the 20 PASCAL VOC classes in a VOC-style folder; image-level
-# labels in labels/{train,val}_cls.txt. Masks are read by validation only.
-data_root = '{{$VOC20_MINI:data/voc20_mini}}'
-metainfo = dict(
-    classes=(
-        'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle',
-        'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse',
-        'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
-        'tvmonitor',
-    ),
-    palette=[
-        [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128],
-        [128, 0, 128], [0, 128, 128], [128, 128, 128], [64, 0, 0],
-        [192, 0, 0], [64, 128, 0], [192, 128, 0], [64, 0, 128],
-        [192, 0, 128], [64, 128, 128], [192, 128, 128], [0, 64, 0],
-        [128, 64, 0], [0, 192, 0], [128, 192, 0], [0, 64, 128],
-    ],
-)  # fmt: skip
+# Image-level labels; masks are read by validation only.
+_base_ = './voc20_mini.py'
 crop_size = (224, 224)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -37,8 +21,8 @@ test_pipeline = [
 ]
 dataset = dict(
     type='mmrca.ImageLevelDataset',
-    data_root=data_root,
-    metainfo=metainfo,
+    data_root={{_base_.data_root}},
+    metainfo={{_base_.metainfo}},
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
 )
 train_dataloader = dict(

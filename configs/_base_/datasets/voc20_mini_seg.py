@@ -1,22 +1,8 @@
-# The same photographs for MMSegmentation's own data set; pseudo-labels stand
-# in for the masks of the training images. LABEL_DIR is their folder.
+# For MMSegmentation's own data set. Pseudo-labels, in the folder LABEL_DIR,
+# stand in for the masks of the training images.
+_base_ = './voc20_mini.py'
 data_root = '{{$VOC20_MINI:data/voc20_mini}}'
 label_dir = '{{$LABEL_DIR:labels}}'
-metainfo = dict(
-    classes=(
-        'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle',
-        'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog', 'horse',
-        'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train',
-        'tvmonitor',
-    ),
-    palette=[
-        [0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128],
-        [128, 0, 128], [0, 128, 128], [128, 128, 128], [64, 0, 0],
-        [192, 0, 0], [64, 128, 0], [192, 128, 0], [64, 0, 128],
-        [192, 0, 128], [64, 128, 128], [192, 128, 128], [0, 64, 0],
-        [128, 64, 0], [0, 192, 0], [128, 192, 0], [0, 64, 128],
-    ],
-)  # fmt: skip
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -37,13 +23,13 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='BaseSegDataset',
-        metainfo=metainfo,
+        metainfo={{_base_.metainfo}},
         ann_file=data_root + '/ImageSets/Segmentation/train.txt',
         data_prefix=dict(
             img_path=data_root + '/JPEGImages', seg_map_path=label_dir
@@ -58,7 +44,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='BaseSegDataset',
-        metainfo=metainfo,
+        metainfo={{_base_.metainfo}},
         ann_file=data_root + '/ImageSets/Segmentation/val.txt',
         data_prefix=dict(
             img_path=data_root + '/JPEGImages',

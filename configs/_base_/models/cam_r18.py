@@ -19,7 +19,6 @@ model = dict(
         strides=(1, 2, 1),
         dilations=(1, 1, 1),
         out_indices=(2,),
-        # Zeros at the end of each block would cost epochs from scratch.
         zero_init_residual=False,
     ),
     cam_head=dict(
