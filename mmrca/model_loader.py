@@ -77,7 +77,7 @@ def _check_classes(
 def _load(model: nn.Module, state: dict, checkpoint: str) -> None:
     try:
         outcome = model.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # weights of another shape
+    except (RuntimeError, ValueError) as error:  # of another shape
         raise ValueError(
             f'checkpoint {checkpoint} does not fit the model: {error}'
         ) from error
