@@ -81,7 +81,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     keywords='semantic segmentation, weak supervision, OpenMMLab',
-    python_requires='>=3.10',
+    python_requires='>=3.11',
     packages=find_packages(include=['mmrca', 'mmrca.*']),
     cmdclass={'build_py': BuildPy, 'develop': Develop},
     # Neither torch nor the OpenMMLab packages stand here: which build of
@@ -89,9 +89,11 @@ setup(
     # or as the onedl forks, which overwrite each other.
     install_requires=[
         'numpy',
+        'matplotlib',
         'packaging',
         'Pillow',
         'prettytable',
+        'rich',
         'scikit-learn>=1.3',
         'threadpoolctl',
     ],

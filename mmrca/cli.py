@@ -91,6 +91,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     existing_file(path, 'config')
     try:
         config = Config.fromfile(path)
+        _check_options(config, options or {})
         config.merge_from_dict(options or {})
     # A config is code: reading one can raise anything.
     except Exception as error:
@@ -112,6 +113,44 @@ def set_work_dir(config: Config, work_dir: str | None, path: str) -> None:
     """
     default = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
     config.work_dir = work_dir or default
+
+
+def _check_options(config: Config, options: dict) -> None:
+    """Refuse a dotted key that would silently make a section of its own."""
+    for key in options:
+        section = key.split('.')[0]
+        if section != key and section not in config:
+            raise ValueError(
+                f'--cfg-options {key}: the config has no {section!r}'
+            )
+
+
+def check_classes(config: Config) -> None:
+    """Compare the classes of the model's heads with the data set's.
+
+    Args:
+        config: Of a classifier (its heads leave out the background) or of a
+            segmenter.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    dataset = config.get('train_dataloader', {}).get('dataset', {})
+    classes = dataset.get('metainfo', {}).get('classes')
+    if not classes:
+        return
+    wanted = dict(decode_head=len(classes))
+    wanted |= dict.fromkeys(
+        ('cam_head', 'cls_head', 'memory'), len(classes) - 1
+    )
+    for part, count in wanted.items():
+        found = (config.model.get(part) or {}).get('num_classes', count)
+        if found != count:
+            raise ValueError(
+                f'model.{part}.num_classes is {found}, the data set has '
+                f'{count} ({"with" if part == "decode_head" else "without"} '
+                'the background); make them agree'
+            )
 
 
 class ConfigOptions(DictAction):

@@ -8,7 +8,8 @@ Usage:
 import argparse
 
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
+from torch import nn
 
 from mmrca.cli import (
     ConfigOptions,
@@ -79,6 +80,20 @@ def set_show_dir(config: Config, show_dir: str) -> None:
     config.visualizer['save_dir'] = show_dir
 
 
+def check_weights(model: nn.Module, checkpoint: str) -> None:
+    """Refuse a checkpoint of another model; mmengine would only warn."""
+    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
+    saved = saved.get('state_dict', saved)
+    names = (name.removeprefix('module.') for name in model.state_dict())
+    missing = [name for name in names if name not in saved]
+    if missing:
+        raise ValueError(
+            f"checkpoint {checkpoint} lacks {len(missing)} of the model's "
+            f'weights, such as {missing[0]}; use the config it was trained '
+            'with'
+        )
+
+
 def main() -> None:
     """Test."""
     args = parse_args()
@@ -92,7 +107,10 @@ def main() -> None:
     if args.out:
         set_out(config, args.out)
     set_launcher(config, args.launcher, args.local_rank)
-    Runner.from_cfg(config).test()
+    runner = Runner.from_cfg(config)
+    if not args.tta:
+        check_weights(runner.model, config.load_from)
+    runner.test()
 
 
 if __name__ == '__main__':

@@ -7,13 +7,16 @@ Usage:
 """
 
 import argparse
+from pathlib import Path
+from zipfile import is_zipfile
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 
 from mmrca.cli import (
     ConfigOptions,
+    check_classes,
     existing_file,
     load_config,
     run,
@@ -58,11 +61,18 @@ def set_resume(config: Config, resume: str) -> None:
     """Start from a checkpoint: a path, or ``'auto'`` for the latest."""
     checkpoint = resume
     if resume == 'auto':
-        checkpoint = find_latest_checkpoint(config.work_dir)
+        checkpoint = latest_checkpoint(config.work_dir)
         if checkpoint is None:
             return
     config.load_from = existing_file(checkpoint, 'checkpoint')
     config.resume = True
+
+
+def latest_checkpoint(work_dir: str) -> str | None:
+    """Find the newest checkpoint that a kill has not cut off."""
+    files = Path(work_dir).glob('*.pth')
+    newest = sorted(files, key=lambda f: f.stat().st_mtime, reverse=True)
+    return next((str(f) for f in newest if is_zipfile(f)), None)
 
 
 def set_amp(config: Config) -> None:
@@ -85,6 +95,7 @@ def main() -> None:
         set_resume(config, args.resume)
     if args.amp:
         set_amp(config)
+    check_classes(config)
     set_launcher(config, args.launcher, args.local_rank)
     Runner.from_cfg(config).train()
 

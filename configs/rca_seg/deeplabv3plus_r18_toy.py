@@ -25,6 +25,6 @@ train_cfg = dict(
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
-    checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1)
+    checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=2)
 )
 log_processor = dict(by_epoch=False)

@@ -103,7 +103,8 @@ class ImageLevelDataset(BaseSegDataset):
     def _read_labels(self) -> Iterator[tuple[str, list[int]]]:
         if not os.path.isfile(self.ann_file):
             raise FileNotFoundError(
-                f'label list {self.ann_file} does not exist: set ann_file.'
+                f'label list {self.ann_file} does not exist: check '
+                'data_root and ann_file.'
             )
         seen = set()
         with open(self.ann_file, encoding='utf-8') as file:
@@ -140,8 +141,8 @@ class ImageLevelDataset(BaseSegDataset):
         folder = self.data_prefix['img_path']
         if not os.path.isdir(folder):
             raise FileNotFoundError(
-                f'image folder {folder} does not exist: set '
-                'data_prefix.img_path.'
+                f'image folder {folder} does not exist: check '
+                'data_root and data_prefix.img_path.'
             )
         # One listing; a stat for each image takes minutes on network disks.
         present = set(os.listdir(folder))

@@ -121,20 +121,20 @@ class RegionMemory(nn.Module):
         """Images a process has in one iteration at most.
 
         Raises:
-            RuntimeError: The memory was never bound to a data set.
+            ValueError: The memory was never bound to a data set.
         """
         if self._batch_size == 0:
-            raise RuntimeError(_NO_HOOK)
+            raise ValueError(_NO_HOOK)
         return self._batch_size
 
     def stage(self, staged: StagedRegions) -> None:
         """Keep a batch's regions until the hook writes them.
 
         Raises:
-            RuntimeError: The last batch's regions were never written.
+            ValueError: The last batch's regions were never written.
         """
         if self._staged is not None:
-            raise RuntimeError(_NO_HOOK)
+            raise ValueError(_NO_HOOK)
         self._staged = staged
 
     def take_staged(self) -> StagedRegions:

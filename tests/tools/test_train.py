@@ -1,9 +1,13 @@
 """How tools/train.py and tools/test.py answer a command line."""
 
+import os
 import runpy
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -51,15 +55,38 @@ def test_missing_checkpoint(tool, config, args):
     )
 
 
-def test_resume_from_a_work_dir_whose_checkpoint_is_gone(
-    tool, config, tmp_path
-):
-    (tmp_path / 'last_checkpoint').write_text('epoch_3.pth')
-    status, err = tool(
-        'train.py', config, '--work-dir', str(tmp_path), '--resume'
-    )
+def test_a_checkpoint_that_was_cut_off_is_passed_over(repo, tmp_path):
+    spec = spec_from_file_location('train', repo / 'tools' / 'train.py')
+    train = module_from_spec(spec)
+    spec.loader.exec_module(train)
+    assert train.latest_checkpoint(str(tmp_path)) is None
+    whole, cut = tmp_path / 'epoch_1.pth', tmp_path / 'epoch_2.pth'
+    torch.save(dict(weight=torch.zeros(9)), whole)
+    cut.write_bytes(whole.read_bytes()[:-50])
+    os.utime(whole, (1, 1))
+    assert train.latest_checkpoint(str(tmp_path)) == str(whole)
+
+
+def test_a_dotted_option_of_no_section_is_refused(tool, config):
+    options = ['--cfg-options', 'pseudo_lable.margin=0.1']
+    status, err = tool('train.py', config, *options)
     assert status == 2
-    assert 'epoch_3.pth is not a file' in err
+    assert "the config has no 'pseudo_lable'" in err
+
+
+def test_heads_of_other_classes_than_the_data_are_refused(tool, config):
+    options = [
+        'train_dataloader.dataset.metainfo.classes=[background,cat,dog]',
+        'model.decode_head.num_classes=7',
+    ]
+    text = Path(config).read_text()
+    Path(config).write_text(
+        text + 'train_dataloader = dict(dataset=dict(metainfo=dict()))\n'
+        'model = dict(decode_head=dict())\n'
+    )
+    status, err = tool('train.py', config, '--cfg-options', *options)
+    assert status == 2
+    assert 'model.decode_head.num_classes is 7, the data set has 3' in err
 
 
 def test_amp_on_the_cpu(tool, config, monkeypatch):

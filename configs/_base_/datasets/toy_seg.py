@@ -2,7 +2,7 @@
 # stand in for the masks of the training images.
 _base_ = './toy.py'
 data_root = '{{$TOY_DATA:data/toy}}'
-label_dir = '{{$LABEL_DIR:labels}}'
+label_dir = '{{$LABEL_DIR:work_dirs/labels}}'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

@@ -2,7 +2,7 @@
 # stand in for the masks of the training images.
 _base_ = './voc20_mini.py'
 data_root = '{{$VOC20_MINI:data/voc20_mini}}'
-label_dir = '{{$LABEL_DIR:labels}}'
+label_dir = '{{$LABEL_DIR:work_dirs/labels}}'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),

@@ -1,4 +1,5 @@
-# MMSegmentation's DeepLabV3+ on MobileNetV2 at stride 16.
+# MMSegmentation's DeepLabV3+ on MobileNetV2 at stride 16, which goes on from
+# what the classifier learned of the image-level labels.
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -19,7 +20,8 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='{{$MOBILENET_V2:weights/mobilenet_v2.pth}}',
+            checkpoint='{{$CLASSIFIER:work_dirs/voc_rca/epoch_8.pth}}',
+            prefix='backbone',
         ),
     ),
     decode_head=dict(

@@ -115,7 +115,7 @@ def test_the_contrast_waits_for_the_warm_up(data):
 def test_training_without_the_hook_fails_at_once(data):
     cfg = tiny.config(data)
     cfg.custom_hooks = []
-    with pytest.raises(RuntimeError, match='MemoryBankHook'):
+    with pytest.raises(ValueError, match='MemoryBankHook'):
         tiny.runner(cfg).train()
 
 
@@ -125,7 +125,7 @@ def test_regions_that_nobody_writes_are_an_error(data):
     batch = next(iter(runner.train_dataloader))
     batch = model.data_preprocessor(batch, training=True)
     model.loss(**batch)
-    with pytest.raises(RuntimeError, match='MemoryBankHook'):
+    with pytest.raises(ValueError, match='MemoryBankHook'):
         model.loss(**batch)
 
 
