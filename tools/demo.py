@@ -126,13 +126,17 @@ def _test(root: Path, name: str) -> list[str | Path]:
     return [TOOLS / 'test.py', SEG, checkpoint, *out]
 
 
+def _mark(root: Path, step: Step) -> Path:
+    return root / f'{step.name}.done'
+
+
 def take(step: Step, root: Path) -> None:
     """Run a step unless it is done; its output goes to a log file.
 
     Raises:
         ValueError: If the command fails.
     """
-    mark, log = root / f'{step.name}.done', root / f'{step.name}.log'
+    mark, log = _mark(root, step), root / f'{step.name}.log'
     if mark.exists():
         print('already done', flush=True)
         return
@@ -197,15 +201,15 @@ def _tested(work_dir: Path) -> float:
 def table(summary: dict[str, float]) -> str:
     """Lay out the summary."""
     rows = dict(
-        plain_cam='plain CAM, train images',
-        rca_cam='RCA CAM, train images',
-        pseudo_label_labelled='pseudo-labels, labelled pixels',
-        pseudo_label_strict='pseudo-labels, unlabelled pixels wrong',
-        coverage='share of labelled pixels',
-        deeplab='DeepLabV3+ on the pseudo-labels, val images',
-        deeplab_full='DeepLabV3+ on the true masks, val images',
+        plain_cam='mIoU of plain CAM, train images',
+        rca_cam='mIoU of RCA CAM, train images',
+        pseudo_label_labelled='mIoU of pseudo-labels, labelled pixels',
+        pseudo_label_strict='mIoU of pseudo-labels, unlabelled wrong',
+        coverage='labelled share of the pixels',
+        deeplab='mIoU of DeepLabV3+ on these, val images',
+        deeplab_full='mIoU of DeepLabV3+ on true masks, val images',
     )
-    lines = PrettyTable(['', 'mIoU (%)'], align='r')
+    lines = PrettyTable(['', '%'], align='r')
     lines.align[''] = 'l'
     for key, says in rows.items():
         lines.add_row([says, f'{summary[key]:.1f}'])
@@ -257,7 +261,7 @@ def draw_sheet(root: Path) -> Path:
         'photo',
         'plain CAM',
         'RCA CAM',
-        'pseudo-label',
+        'pseudo-label (white: none)',
         'DeepLab',
         'truth',
     )
@@ -279,7 +283,7 @@ def main() -> None:
     root.mkdir(parents=True, exist_ok=True)
     os.environ['TOY_DATA'] = str(root / 'data')
     todo = steps(root)
-    minutes = sum(step.minutes for step in todo)
+    minutes = sum(s.minutes for s in todo if not _mark(root, s).exists())
     print(f'Everything goes to {root}')
     print(f'About {minutes:.0f} minutes on two cores; logs are {root}/*.log')
     for number, step in enumerate(todo, 1):
