@@ -9,7 +9,7 @@ _base_ = [
     '../_base_/datasets/voc20_mini_seg.py',
     '../_base_/models/deeplabv3plus_mobilenet-v2.py',
 ]
-max_iters = 240
+max_iters = 2400
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.05),
@@ -25,6 +25,6 @@ train_cfg = dict(
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
-    checkpoint=dict(by_epoch=False, interval=60, max_keep_ckpts=2)
+    checkpoint=dict(by_epoch=False, interval=240, max_keep_ckpts=2)
 )
 log_processor = dict(by_epoch=False)
