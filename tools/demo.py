@@ -66,8 +66,8 @@ def steps(root: Path) -> list[Step]:
     pseudo, masks = root / 'labels_rca', root / 'data' / 'SegmentationClass'
     data = [TOOLS / 'make_toy_data.py', root / 'data']
     return [
-        Step('data', 'draw 500 images', 0.5, data),
-        Step('cam', 'train plain CAM', 2, _train(root, 'cam', CAM)),
+        Step('data', 'draw 500 images', 0.3, data),
+        Step('cam', 'train plain CAM', 2.5, _train(root, 'cam', CAM)),
         Step('rca', 'train RCA', 3, _train(root, 'rca', RCA)),
         Step(
             'labels_cam',
@@ -81,14 +81,14 @@ def steps(root: Path) -> list[Step]:
         Step(
             'deeplab',
             "train DeepLabV3+ on RCA's labels",
-            2.5,
+            1.7,
             _train(root, 'deeplab', SEG),
             pseudo,
         ),
         Step(
             'deeplab_full',
             'train DeepLabV3+ on the true masks',
-            2.5,
+            1.7,
             _train(root, 'deeplab_full', SEG),
             masks,
         ),
