@@ -86,12 +86,13 @@ def load_config(path: str, options: dict | None = None) -> Config:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it, or a config it inherits from, cannot be read.
+        ValueError: If it, or a config it inherits from, cannot be read, or a
+            dotted key is of no section the config has.
     """
     existing_file(path, 'config')
     try:
         config = Config.fromfile(path)
-        _check_options(config, options or {})
+        sections = set(config)
         config.merge_from_dict(options or {})
     # A config is code: reading one can raise anything.
     except Exception as error:
@@ -99,6 +100,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
             f'config {path} cannot be read: {type(error).__name__}: '
             f'{sentence(error)}'
         ) from error
+    _check_options(sections, options or {})
     return config
 
 
@@ -115,11 +117,11 @@ def set_work_dir(config: Config, work_dir: str | None, path: str) -> None:
     config.work_dir = work_dir or default
 
 
-def _check_options(config: Config, options: dict) -> None:
+def _check_options(sections: set[str], options: dict) -> None:
     """Refuse a dotted key that would silently make a section of its own."""
     for key in options:
         section = key.split('.')[0]
-        if section != key and section not in config:
+        if section != key and section not in sections:
             raise ValueError(
                 f'--cfg-options {key}: the config has no {section!r}'
             )
