@@ -9,7 +9,7 @@ _base_ = [
     '../_base_/datasets/voc20_mini_seg.py',
     '../_base_/models/deeplabv3plus_mobilenet-v2.py',
 ]
-max_iters = 2400
+max_iters = 1500
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.05),
@@ -20,11 +20,11 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=max_iters),
 ]
 train_cfg = dict(
-    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=240
+    type='IterBasedTrainLoop', max_iters=max_iters, val_interval=500
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 default_hooks = dict(
-    checkpoint=dict(by_epoch=False, interval=240, max_keep_ckpts=2)
+    checkpoint=dict(by_epoch=False, interval=250, max_keep_ckpts=2)
 )
 log_processor = dict(by_epoch=False)

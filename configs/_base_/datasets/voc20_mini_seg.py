@@ -8,17 +8,17 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(
         type='RandomResize',
-        scale=(384, 320),
+        scale=(256, 256),
         ratio_range=(0.75, 1.25),
         keep_ratio=True,
     ),
-    dict(type='RandomCrop', crop_size=(224, 224), cat_max_ratio=0.95),
+    dict(type='RandomCrop', crop_size=(192, 192), cat_max_ratio=0.95),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(256, 256), keep_ratio=True),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
