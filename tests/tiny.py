@@ -10,6 +10,21 @@ from PIL import Image
 
 CLASSES = ('background', 'red', 'green', 'blue')
 CHANNELS = 32
+# What the released code does otherwise than the paper, as dotted keys.
+AS_RELEASED = {
+    'model.softmax_regions': True,
+    'model.projection': dict(type='mmrca.QueryProjection', channels=CHANNELS),
+    'model.memory.gaussian_start': True,
+    'model.aggregation.softmax': False,
+    'model.aggregation.learned_channels': CHANNELS,
+    'model.cam_head.num_convs': 2,
+    'model.cam_head.channels': 8,
+    'model.cls_head.num_convs': 2,
+    'model.cls_head.channels': 8,
+    'model.cls_head.per_class': True,
+    'custom_hooks.0.kmeans': 'sklearn',
+    'custom_hooks.0.ring': True,
+}
 
 
 def write_images(root: Path, labels: list[list[int]]) -> Path:

@@ -1,4 +1,4 @@
-"""A 1x1 convolution whose output is both the CAMs and, pooled, the scores.
+"""A convolution whose output is both the CAMs and, pooled, the scores.
 
 Shape shorthand: N images, L classes, D channels, h x w feature cells.
 """
@@ -15,10 +15,17 @@ from mmrca.registry import MODELS
 class CAMHead(BaseModule):
     """Class activation maps and their image-level loss (eq. 1).
 
+    The paper's head is the 1x1 convolution alone. The released code puts
+    three 3x3 convolutions before it, a stack for each class in the second
+    head.
+
     Args:
         in_channels: D.
         num_classes: L, foreground classes only.
         loss_weight: Weight of the head's classification loss.
+        num_convs: 3x3 convolutions, each with a ReLU, before the last.
+        channels: Their width.
+        per_class: Each class has its own, as one grouped convolution.
         init_cfg: As in mmengine.
     """
 
@@ -27,15 +34,42 @@ class CAMHead(BaseModule):
         in_channels: int,
         num_classes: int,
         loss_weight: float = 1.0,
+        num_convs: int = 0,
+        channels: int = 512,
+        per_class: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
-            init_cfg or dict(type='Normal', layer='Conv2d', std=0.01)
+            init_cfg
+            or dict(
+                type='Kaiming',
+                layer='Conv2d',
+                override=dict(type='Normal', name='conv', std=0.01),
+            )
         )
         self.num_classes = num_classes
         self.loss_weight = loss_weight
+        groups = num_classes if per_class else 1
+        layers: list[nn.Module] = []
+        width = in_channels
+        for index in range(num_convs):
+            shared = groups if index else 1
+            layers += [
+                nn.Conv2d(
+                    width, groups * channels, 3, padding=1, groups=shared
+                ),
+                nn.ReLU(),
+            ]
+            width = groups * channels
+        self.convs = nn.Sequential(*layers)
         # Without a bias a map of 0 means no evidence.
-        self.conv = nn.Conv2d(in_channels, num_classes, 1, bias=False)
+        self.conv = nn.Conv2d(
+            width,
+            num_classes,
+            1,
+            groups=groups if num_convs else 1,
+            bias=False,
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Compute the maps.
@@ -46,7 +80,7 @@ class CAMHead(BaseModule):
         Returns:
             Logits [N, L, h, w].
         """
-        return self.conv(features)
+        return self.conv(self.convs(features))
 
     def loss(self, cam: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
         """Multi-label soft-margin loss of each image.

@@ -55,6 +55,20 @@ def gather_images(values: Tensor, capacity: int) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)
 
 
+def pool_regions(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Pool regions in float32, whatever autocast does around it.
+
+    Args:
+        features: [N, D, h, w].
+        masks: Boolean [N, L, h, w].
+
+    Returns:
+        As :func:`mmrca.ops.region.region_embeddings`.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        return region_embeddings(features.float(), masks)
+
+
 @MODELS.register_module()
 class RCA(BaseSegmentor):
     """Classifier whose CAMs are completed by a memory of regions.
@@ -70,6 +84,9 @@ class RCA(BaseSegmentor):
         loss_nce: Contrast of a batch's regions with the memory.
         aggregation: Appends F' to F.
         cls_head: Head on [F, F']; gives O.
+        projection: Applied to F before regions are contrasted.
+        softmax_regions: Draw regions on the maps' softmax over the classes
+            instead of the maps.
         data_preprocessor: As in MMSegmentation.
         init_cfg: As in mmengine.
 
@@ -85,6 +102,8 @@ class RCA(BaseSegmentor):
         loss_nce: dict | None = None,
         aggregation: dict | None = None,
         cls_head: dict | None = None,
+        projection: dict | None = None,
+        softmax_regions: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -98,12 +117,16 @@ class RCA(BaseSegmentor):
             raise ValueError(
                 'model.loss_nce and model.aggregation need model.memory.'
             )
+        if projection and not loss_nce:
+            raise ValueError('model.projection needs model.loss_nce.')
+        self.softmax_regions = softmax_regions
         self.backbone = MODELS.build(backbone)
         self.cam_head = MODELS.build(cam_head)
         self.memory = memory and MODELS.build(memory)
         self.loss_nce = loss_nce and MODELS.build(loss_nce)
         self.aggregation = aggregation and MODELS.build(aggregation)
         self.cls_head = cls_head and MODELS.build(cls_head)
+        self.projection = projection and MODELS.build(projection)
 
     @property
     def num_classes(self) -> int:
@@ -164,7 +187,8 @@ class RCA(BaseSegmentor):
                 self.cls_head.loss(output, labels, valid)
             )
         if self.memory is not None:
-            masks = region_masks(cam, labels > 0, valid)
+            maps = cam.softmax(dim=1) if self.softmax_regions else cam
+            masks = region_masks(maps, labels > 0, valid)
             index = torch.stack([s.memory_row for s in data_samples])
             losses |= self._contrast(features, cam, masks, valid, index)
         return losses
@@ -178,7 +202,7 @@ class RCA(BaseSegmentor):
         index: Tensor,
     ) -> dict[str, Tensor]:
         memory = self.memory
-        regions, exists = region_embeddings(features.float(), masks)
+        regions, exists = pool_regions(features, masks)
         scores = masked_mean(cam.detach().float(), valid[:, None]).sigmoid()
         regions, scores, exists, index = (
             gather_images(value, memory.batch_size)
@@ -187,6 +211,9 @@ class RCA(BaseSegmentor):
         memory.stage(StagedRegions(regions.detach(), scores, exists, index))
         if self.loss_nce is None:
             return {}
+        if self.projection is not None:
+            regions, _ = pool_regions(self.projection(features), masks)
+            regions = gather_images(regions, memory.batch_size)
         loss = self.loss_nce(
             regions,
             exists,

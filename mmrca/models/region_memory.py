@@ -46,6 +46,8 @@ class RegionMemory(nn.Module):
         num_classes: L.
         channels: D.
         num_prototypes: K.
+        gaussian_start: Fill the rows with Gaussian noise at first, as the
+            released code does; otherwise a row takes part once visited.
 
     Attributes:
         rows: [R, D] float32.
@@ -55,14 +57,20 @@ class RegionMemory(nn.Module):
         prototypes: [L, K, D] float32.
         prototype_valid: Boolean [L, K].
         contrast_active: Boolean scalar, False during the warm-up.
+        pointer: [L] next place of each class where rows form rings.
         fingerprint: Bytes (uint8) that identify the data set's rows.
         generator: CPU generator of the mixup, seeded by the hook.
     """
 
     def __init__(
-        self, num_classes: int, channels: int, num_prototypes: int = 10
+        self,
+        num_classes: int,
+        channels: int,
+        num_prototypes: int = 10,
+        gaussian_start: bool = False,
     ) -> None:
         super().__init__()
+        self.gaussian_start = gaussian_start
         buffers = dict(
             rows=torch.zeros(0, channels),
             row_class=torch.zeros(0, dtype=torch.long),
@@ -73,6 +81,7 @@ class RegionMemory(nn.Module):
                 num_classes, num_prototypes, dtype=torch.bool
             ),
             contrast_active=torch.tensor(False),
+            pointer=torch.zeros(num_classes, dtype=torch.long),
             fingerprint=torch.zeros(0, dtype=torch.uint8),
         )
         for name, value in buffers.items():
@@ -82,7 +91,11 @@ class RegionMemory(nn.Module):
         self._staged: StagedRegions | None = None
 
     def bind(
-        self, row_class: list[int], fingerprint: bytes, batch_size: int
+        self,
+        row_class: list[int],
+        fingerprint: bytes,
+        batch_size: int,
+        seed: int = 0,
     ) -> None:
         """Tie the memory to a data set's rows.
 
@@ -90,6 +103,7 @@ class RegionMemory(nn.Module):
             row_class: Class of each row.
             fingerprint: Identifies images, labels and their rows.
             batch_size: Images a process has in one iteration at most.
+            seed: Of the noise of a Gaussian start.
 
         Raises:
             ValueError: A checkpoint brought rows of another data set.
@@ -98,7 +112,7 @@ class RegionMemory(nn.Module):
         mark = torch.tensor(list(fingerprint), dtype=torch.uint8)
         mark = mark.to(self.fingerprint.device)
         if len(self.rows) == 0:
-            self._allocate(torch.tensor(row_class), mark)
+            self._allocate(torch.tensor(row_class), mark, seed)
         elif not torch.equal(self.fingerprint, mark):
             raise ValueError(
                 f'the checkpoint holds a region memory of {len(self.rows)} '
@@ -107,12 +121,15 @@ class RegionMemory(nn.Module):
                 'resume with the data it was trained on, or start anew.'
             )
 
-    def _allocate(self, row_class: Tensor, mark: Tensor) -> None:
+    def _allocate(self, row_class: Tensor, mark: Tensor, seed: int) -> None:
         device, channels = self.rows.device, self.rows.shape[1]
         count = len(row_class)
-        self.rows = torch.zeros(count, channels, device=device)
+        rows = torch.zeros(count, channels)
+        if self.gaussian_start:
+            rows.normal_(generator=Generator().manual_seed(seed))
+        self.rows = rows.to(device)
         self.row_class = row_class.to(device)
-        self.filled = torch.zeros(count, dtype=torch.bool, device=device)
+        self.filled = torch.full((count,), self.gaussian_start, device=device)
         self.last_visit = torch.zeros(count, dtype=torch.long, device=device)
         self.fingerprint = mark
 

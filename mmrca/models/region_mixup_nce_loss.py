@@ -28,6 +28,8 @@ class RegionMixupNCELoss(nn.Module):
         self.beta = beta
         self.loss_weight = loss_weight
 
+    # torch.compile cannot trace a generator.
+    @torch.compiler.disable
     def _draw(self, count: int, generator: Generator) -> tuple[Tensor, Tensor]:
         noise = torch.rand(count, count, generator=generator)
         if self.beta is None:

@@ -1,4 +1,8 @@
-"""Module around the affinity aggregation of prototypes."""
+"""Module around the affinity aggregation of prototypes.
+
+Shape shorthand: N images, L classes, K prototypes a class, D channels,
+h x w feature cells.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +18,35 @@ class SemanticAggregation(nn.Module):
     Args:
         temperature: Divides the similarity of cells and prototypes.
         cosine: Compare directions; otherwise the plain dot product.
+        softmax: Weigh prototypes by shares, as the paper does; otherwise by
+            the similarities themselves, as the released code does.
+        learned_channels: D, to learn projections of queries, keys, values
+            and of their sum, as the released code does; ``None`` for the
+            paper's aggregation, which has no parameters.
     """
 
-    def __init__(self, temperature: float, cosine: bool) -> None:
+    def __init__(
+        self,
+        temperature: float,
+        cosine: bool,
+        softmax: bool = True,
+        learned_channels: int | None = None,
+    ) -> None:
         super().__init__()
         self.temperature = temperature
         self.cosine = cosine
+        self.softmax = softmax
+        self.projections = None
+        if learned_channels is not None:
+            # Without biases F' stays 0 until there are prototypes.
+            self.projections = nn.ModuleDict(
+                {
+                    name: nn.Linear(
+                        learned_channels, learned_channels, bias=False
+                    )
+                    for name in ('query', 'key', 'value', 'sum')
+                }
+            )
 
     def forward(
         self, features: Tensor, prototypes: Tensor, valid: Tensor
@@ -37,10 +64,18 @@ class SemanticAggregation(nn.Module):
         # A raw dot product overflows in half precision.
         with torch.autocast(features.device.type, enabled=False):
             known = aggregate(
-                features.float(),
-                prototypes,
+                self._project('query', features.float(), dim=1),
+                self._project('key', prototypes, dim=2),
                 valid,
                 self.temperature,
                 self.cosine,
+                self.softmax,
+                self._project('value', prototypes, dim=2),
             )
+            known = self._project('sum', known, dim=1)
         return torch.cat([features, known.to(features.dtype)], dim=1)
+
+    def _project(self, name: str, values: Tensor, dim: int) -> Tensor:
+        if self.projections is None:
+            return values
+        return self.projections[name](values.movedim(dim, -1)).movedim(-1, dim)

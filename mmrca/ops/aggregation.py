@@ -15,6 +15,7 @@ def affinity(
     valid: Tensor,
     temperature: float,
     cosine: bool,
+    softmax: bool = True,
 ) -> Tensor:
     """Affinity of cells and prototypes: S = softmax(F Q^T) (eq. 8).
 
@@ -24,9 +25,12 @@ def affinity(
         valid: Boolean [L, K]; others get affinity 0.
         temperature: Divides the similarity before the softmax.
         cosine: Compare directions; otherwise the plain dot product.
+        softmax: Make shares of the similarities; otherwise they stay what
+            they are.
 
     Returns:
-        [N, h * w, L * K]; rows sum to 1, or to 0 when nothing is valid.
+        [N, h * w, L * K]; rows of shares sum to 1, or to 0 when nothing is
+        valid.
     """
     cells = features.flatten(2).transpose(1, 2)
     keys = prototypes.flatten(0, 1).to(features.dtype)
@@ -34,6 +38,8 @@ def affinity(
         cells, keys = F.normalize(cells, dim=-1), F.normalize(keys, dim=-1)
     similarity = cells @ keys.T / temperature
     known = valid.flatten()
+    if not softmax:
+        return similarity.masked_fill(~known, 0)
     floor = torch.finfo(similarity.dtype).min
     return similarity.masked_fill(~known, floor).softmax(dim=-1) * known
 
@@ -44,6 +50,8 @@ def aggregate(
     valid: Tensor,
     temperature: float,
     cosine: bool,
+    softmax: bool = True,
+    values: Tensor | None = None,
 ) -> Tensor:
     """What the data set knows about each cell: F' = S Q (eq. 9).
 
@@ -53,10 +61,13 @@ def aggregate(
         valid: Boolean [L, K].
         temperature: Divides the similarity before the softmax.
         cosine: Compare directions; otherwise the plain dot product.
+        softmax: As in :func:`affinity`.
+        values: [L, K, D], summed in place of the prototypes.
 
     Returns:
         [N, D, h, w], all 0 when no prototype is valid.
     """
-    share = affinity(features, prototypes, valid, temperature, cosine)
-    values = prototypes.flatten(0, 1).to(share.dtype)
-    return (share @ values).transpose(1, 2).reshape(features.shape)
+    share = affinity(features, prototypes, valid, temperature, cosine, softmax)
+    summed = (prototypes if values is None else values).flatten(0, 1)
+    known = share @ summed.to(share.dtype)
+    return known.transpose(1, 2).reshape(features.shape)

@@ -1,6 +1,6 @@
 """Writing region embeddings into memory rows (section 3.1).
 
-Shape shorthand: V visits, R rows, D channels.
+Shape shorthand: N images, L classes, V visits, R rows, D channels.
 """
 
 import torch
@@ -54,3 +54,31 @@ def row_updates(
         filled[index, None], torch.lerp(chosen, old, momentum), chosen
     )
     return index, torch.where(written[index, None], blend, old), written
+
+
+def ring_rows(
+    accepted: Tensor, row_class: Tensor, pointer: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Deal accepted regions out to the rows of their class in turn.
+
+    Each class's rows are a ring: the next region goes where the pointer
+    stands, whichever image it comes from.
+
+    Args:
+        accepted: Boolean [N, L], the regions that will be written.
+        row_class: Integer [R], ascending.
+        pointer: Integer [L], each class's next place in its ring.
+
+    Returns:
+        Integer [N, L], the row of each region (meaningless where
+        ``accepted`` is False), and the pointers [L] afterwards.
+    """
+    length = torch.zeros_like(pointer).index_add_(
+        0, row_class, torch.ones_like(row_class)
+    )
+    first = length.cumsum(0) - length
+    # A class without rows has no accepted region either.
+    length = length.clamp(min=1)
+    taken = accepted.long().cumsum(0)
+    place = (pointer + taken - accepted.long()) % length
+    return first + place, (pointer + taken[-1]) % length

@@ -95,16 +95,27 @@ def train(repo: Path, config: Path, work_dir: Path, world: int) -> dict:
     return torch.load(work_dir / 'epoch_2.pth', weights_only=False)
 
 
-def test_training_under_torchrun_gives_the_same_model(repo, tmp_path):
-    labels = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
-    cfg = tiny.config(tiny.write_images(tmp_path, [*labels, [1]]))
+LIST = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2], [1]]
+
+
+# With two processes the last batch has 2 images and 1. Four processes would
+# train unequal numbers of batches there, so they get a full one.
+@pytest.mark.parametrize(
+    ('world', 'labels', 'ring'),
+    [(2, LIST, False), (4, [*LIST, [0, 2]], True)],
+)
+def test_training_under_torchrun_gives_the_same_model(
+    repo, tmp_path, world, labels, ring
+):
+    cfg = tiny.config(tiny.write_images(tmp_path, labels))
     cfg.train_dataloader.sampler.round_up = False
+    cfg.custom_hooks[0].ring = ring
     cfg.dump(tmp_path / 'config.py')
-    alone, both = (
-        train(repo, tmp_path / 'config.py', tmp_path / f'{world}', world)
-        for world in (1, 2)
+    alone, together = (
+        train(repo, tmp_path / 'config.py', tmp_path / f'{count}', count)
+        for count in (1, world)
     )
     for key, value in alone['state_dict'].items():
         torch.testing.assert_close(
-            both['state_dict'][key], value, rtol=1e-3, atol=1e-5, msg=key
+            together['state_dict'][key], value, rtol=1e-3, atol=1e-5, msg=key
         )

@@ -217,6 +217,19 @@ def visit_rows(
     return rows, filled, visited
 
 
+def ring_rows(
+    accepted: Tensor, row_class: Tensor, pointer: Tensor
+) -> tuple[dict[tuple[int, int], int], list[int]]:
+    """Row of each accepted (image, class), and the pointers afterwards."""
+    pointers, index = pointer.tolist(), {}
+    for n, c in itertools.product(*map(range, accepted.shape)):
+        if accepted[n, c]:
+            ring = [r for r, own in enumerate(row_class) if own == c]
+            index[n, c] = ring[pointers[c]]
+            pointers[c] = (pointers[c] + 1) % len(ring)
+    return index, pointers
+
+
 def squared_distance(a: Tensor, b: Tensor) -> float:
     """Sum of squared differences of two vectors."""
     return sum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True))
@@ -272,6 +285,7 @@ def affinity(
     valid: Tensor,
     temperature: float,
     cosine: bool,
+    softmax: bool = True,
 ) -> Tensor:
     """Softmax over the valid prototypes, cell by cell: [N, hw, LK]."""
     num, _, height, width = features.shape
@@ -279,19 +293,18 @@ def affinity(
     out = features.new_zeros(num, height * width, num_classes * num_prototypes)
     similarity = _cosine if cosine else _dot
     for n, y, x in itertools.product(range(num), range(height), range(width)):
-        exp = {
-            (c, k): math.exp(
-                similarity(features[n, :, y, x], prototypes[c, k])
-                / temperature
-            )
+        alike = {
+            (c, k): similarity(features[n, :, y, x], prototypes[c, k])
+            / temperature
             for c in range(num_classes)
             for k in range(num_prototypes)
             if valid[c, k]
         }
-        for (c, k), value in exp.items():
-            out[n, y * width + x, c * num_prototypes + k] = value / sum(
-                exp.values()
-            )
+        if softmax:
+            exp = {key: math.exp(value) for key, value in alike.items()}
+            alike = {key: exp[key] / sum(exp.values()) for key in exp}
+        for (c, k), value in alike.items():
+            out[n, y * width + x, c * num_prototypes + k] = value
     return out
 
 
@@ -301,12 +314,16 @@ def aggregate(
     valid: Tensor,
     temperature: float,
     cosine: bool,
+    softmax: bool = True,
+    values: Tensor | None = None,
 ) -> Tensor:
     """F' = S Q, every cell the affinity-weighted sum of prototypes."""
-    weights = affinity(features, prototypes, valid, temperature, cosine)
+    weights = affinity(
+        features, prototypes, valid, temperature, cosine, softmax
+    )
     out = torch.zeros_like(features)
     num, _, height, width = features.shape
-    flat = prototypes.flatten(0, 1)
+    flat = (prototypes if values is None else values).flatten(0, 1)
     for n, y, x in itertools.product(range(num), range(height), range(width)):
         for j, prototype in enumerate(flat):
             if valid.flatten()[j]:

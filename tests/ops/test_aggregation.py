@@ -46,6 +46,15 @@ def test_both_agree_with_loops(shape, cosine):
     assert_close(aggregate(*case, cosine), ref.aggregate(*case, cosine))
 
 
+@kinds
+@pytest.mark.parametrize('shape', SHAPES)
+def test_similarities_and_other_values_agree_with_loops(shape, cosine):
+    case = (*random_case(0, shape), cosine, False)
+    values = torch.randn_like(case[1])
+    assert_close(affinity(*case), ref.affinity(*case))
+    assert_close(aggregate(*case, values), ref.aggregate(*case, values))
+
+
 def test_affinity_by_hand():
     # Similarities 2 ln 2 and 0 at temperature 2: shares 2/3 and 1/3.
     features = torch.tensor([2.0]).log().mul(2).view(1, 1, 1, 1)

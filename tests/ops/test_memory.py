@@ -1,4 +1,4 @@
-"""Shape shorthand: V visits, R rows, D channels."""
+"""Shape shorthand: N images, L classes, V visits, R rows, D channels."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Generator
 from torch.testing import assert_close
 
-from mmrca.ops.memory import row_updates
+from mmrca.ops.memory import ring_rows, row_updates
 from tests.ops import references as ref
 
 few = settings(max_examples=25, deadline=None)
@@ -205,3 +205,38 @@ def test_memory_stays_float32_whatever_visits_it(dtype, score_dtype):
     assert_same_memory(
         (rows, filled, visited), (*expected[:2], torch.tensor(expected[2]))
     )
+
+
+def random_rings(seed, num_images, sizes):
+    """Arguments of ring_rows; a class without rows has no region."""
+    generator = Generator().manual_seed(seed)
+    shape = num_images, len(sizes)
+    accepted = torch.rand(shape, generator=generator) < 0.6
+    accepted &= torch.tensor(sizes) > 0
+    row_class = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    pointer = torch.tensor([seed % max(size, 1) for size in sizes])
+    return accepted, row_class, pointer
+
+
+@few
+@given(
+    seed=seeds,
+    num_images=st.integers(1, 7),
+    sizes=st.lists(st.integers(0, 4), min_size=1, max_size=5),
+)
+def test_rings_agree_with_loops(seed, num_images, sizes):
+    case = random_rings(seed, num_images, sizes)
+    index, pointer = ring_rows(*case)
+    expected, pointers = ref.ring_rows(*case)
+    assert pointer.tolist() == pointers
+    assert {key: int(index[key]) for key in expected} == expected
+
+
+def test_a_ring_fills_every_row_before_it_comes_back():
+    accepted = torch.ones(3, 1, dtype=torch.bool)
+    row_class = torch.zeros(5, dtype=torch.long)
+    first, pointer = ring_rows(accepted, row_class, torch.zeros(1).long())
+    second, pointer = ring_rows(accepted, row_class, pointer)
+    assert first.flatten().tolist() == [0, 1, 2]
+    assert second.flatten().tolist() == [3, 4, 0]
+    assert pointer.tolist() == [1]

@@ -9,8 +9,11 @@ from torch import Generator, Tensor
 
 from mmrca.models.region_memory import RegionMemory
 from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
-from mmrca.ops.memory import row_updates
+from mmrca.ops.kmeans_sklearn import kmeans_sklearn
+from mmrca.ops.memory import ring_rows, row_updates
 from mmrca.registry import HOOKS
+
+KMEANS = dict(torch=kmeans, sklearn=kmeans_sklearn)
 
 
 @HOOKS.register_module()
@@ -28,9 +31,14 @@ class MemoryBankHook(Hook):
         warm_start: Start K-means from the last prototypes.
         restarts: Starts of K-means, of which the best is kept.
         max_iters: Steps of K-means at most.
+        kmeans: ``'torch'``, on the memory's device and all classes at once,
+            or ``'sklearn'``.
+        ring: Write a class's regions into its rows in turn, as the released
+            code does, instead of each into its image's row.
 
     Raises:
-        ValueError: A share is outside 0..1 or a period is not positive.
+        ValueError: A share is outside 0..1, a period is not positive or
+            ``kmeans`` is none of the two.
     """
 
     # Before CheckpointHook, so that saved prototypes match saved rows, and
@@ -47,6 +55,8 @@ class MemoryBankHook(Hook):
         warm_start: bool = False,
         restarts: int = 1,
         max_iters: int = 100,
+        kmeans: str = 'torch',
+        ring: bool = False,
     ) -> None:
         for name, share in dict(momentum=momentum, gate=gate).items():
             if not 0 <= share <= 1:
@@ -58,6 +68,11 @@ class MemoryBankHook(Hook):
                 'MemoryBankHook.refresh_interval must be 1 or more, not '
                 f'{refresh_interval}.'
             )
+        if kmeans not in KMEANS:
+            raise ValueError(
+                f"MemoryBankHook.kmeans must be 'torch' or 'sklearn', not "
+                f'{kmeans!r}.'
+            )
         self.momentum = momentum
         self.gate = gate
         self.warm_up = warm_up
@@ -66,6 +81,8 @@ class MemoryBankHook(Hook):
         self.warm_start = warm_start
         self.restarts = restarts
         self.max_iters = max_iters
+        self.kmeans = KMEANS[kmeans]
+        self.ring = ring
 
     def before_train(self, runner: Runner) -> None:
         """Bind the memory to the training set's rows.
@@ -90,6 +107,7 @@ class MemoryBankHook(Hook):
             dataset.row_class,
             dataset.fingerprint,
             runner.train_dataloader.batch_size,
+            runner.seed,
         )
         self._seen = torch.zeros(2, device=self.memory.rows.device)
         loggers = [h for h in runner.hooks if isinstance(h, LoggerHook)]
@@ -153,22 +171,26 @@ class MemoryBankHook(Hook):
     @torch.no_grad()
     def _write(self, iteration: int) -> None:
         memory, staged = self.memory, self.memory.take_staged()
-        valid = staged.valid.flatten()
-        scores = staged.scores.flatten()
-        accepted = valid & (scores > self.gate)
+        accepted = staged.valid & (staged.scores > self.gate)
+        index = staged.index
+        if self.ring:
+            index, pointer = ring_rows(
+                accepted, memory.row_class, memory.pointer
+            )
+            memory.pointer.copy_(pointer)
         index, values, written = row_updates(
             memory.rows,
             memory.filled,
-            staged.index.flatten(),
+            index.flatten(),
             staged.regions.flatten(0, 1),
-            scores,
-            accepted,
+            staged.scores.flatten(),
+            accepted.flatten(),
             self.momentum,
         )
         memory.rows.index_copy_(0, index, values)
         memory.filled |= written
         memory.last_visit.masked_fill_(written, iteration)
-        self._seen += torch.stack([accepted.sum(), valid.sum()])
+        self._seen += torch.stack([accepted.sum(), staged.valid.sum()])
 
     @torch.no_grad()
     def _refresh(self, runner: Runner) -> None:
@@ -179,7 +201,7 @@ class MemoryBankHook(Hook):
             points, mask = group_rows(
                 memory.rows, memory.row_class, memory.filled, len(old)
             )
-            centers, valid, inertias = kmeans(
+            centers, valid, inertias = self.kmeans(
                 points,
                 mask,
                 old.shape[1],

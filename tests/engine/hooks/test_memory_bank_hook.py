@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests import tiny
+from tests.ops import references as ref
 
 LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
 
@@ -76,6 +80,45 @@ def test_rows_are_shared_round_robin_under_a_cap(data):
             visits[c] += 1
 
 
+def test_a_gaussian_start_counts_as_the_first_visit(data):
+    noise = {'model.memory.gaussian_start': True}
+    runner = frozen(data, **noise, **{'custom_hooks.0.gate': 1.0})
+    start = runner.model.memory.rows
+    assert runner.model.memory.filled.all()
+    assert start.std() == pytest.approx(1, abs=0.1)
+    runner = frozen(data, **noise, **{'train_cfg.max_epochs': 1})
+    for row, region in own_embeddings(runner).items():
+        torch.testing.assert_close(
+            runner.model.memory.rows[row], 0.9 * start[row] + 0.1 * region
+        )
+
+
+def test_a_ring_takes_the_regions_of_a_class_in_turn(data):
+    changes = {
+        'custom_hooks.0.ring': True,
+        'custom_hooks.0.momentum': 0.0,
+        'train_dataloader.sampler.shuffle': False,
+        'train_dataloader.dataset.rows_per_class': 3,
+    }
+    own = frozen(data, **{'custom_hooks.0.momentum': 0.0})
+    by_row, dataset = own_embeddings(own), own.train_dataloader.dataset
+    runner = frozen(data, **changes)
+    memory, pointer = runner.model.memory, torch.zeros(3, dtype=torch.long)
+    expected = {}
+    for first in (0, 4, 8) * 2:
+        batch = LABELS[first : first + 4]
+        accepted = torch.tensor([[c in ls for c in range(3)] for ls in batch])
+        index, pointer = ref.ring_rows(accepted, memory.row_class, pointer)
+        pointer = torch.tensor(pointer)
+        for (n, c), row in index.items():
+            pair = dataset[first + n]['data_samples'].memory_row[c]
+            expected.setdefault(row, []).append(by_row[int(pair)])
+    assert torch.equal(memory.pointer, pointer)
+    assert sorted(expected) == list(range(9))
+    for row, regions in expected.items():
+        torch.testing.assert_close(memory.rows[row], regions[-1])
+
+
 def test_the_gate_lets_nothing_pass_at_one(data):
     runner = frozen(data, **{'custom_hooks.0.gate': 1.0})
     memory = runner.model.memory
@@ -86,8 +129,9 @@ def test_the_gate_lets_nothing_pass_at_one(data):
     assert all(torch.isfinite(p).all() for p in runner.model.parameters())
 
 
-def test_saved_prototypes_are_means_of_saved_rows(data):
-    tiny.runner(tiny.config(data)).train()
+@pytest.mark.parametrize('kmeans', ['torch', 'sklearn'])
+def test_saved_prototypes_are_means_of_saved_rows(data, kmeans):
+    tiny.runner(tiny.config(data, **{'custom_hooks.0.kmeans': kmeans})).train()
     saved = torch.load(data / 'work/epoch_2.pth', weights_only=False)
     state = {k: v for k, v in saved['state_dict'].items() if 'memory' in k}
     rows, filled = state['memory.rows'], state['memory.filled']
@@ -155,36 +199,102 @@ def test_another_data_set_is_refused_on_resume(data, tmp_path):
         tiny.runner(cfg).train()
 
 
-@pytest.mark.parametrize('by_epoch', [True, False])
-def test_resuming_changes_no_bit(data, by_epoch):
-    """Weights, optimizer, memory and prototypes, after 2 and 2 + 2."""
+def stretch(cfg, by_epoch: bool, periods: int):
+    """Train for a number of periods of three iterations each."""
+    if by_epoch:
+        cfg.train_cfg.max_epochs = periods
+        return cfg
+    cfg.custom_hooks[0].update(by_epoch=False, warm_up=2, refresh_interval=2)
+    cfg.train_dataloader.sampler.type = 'InfiniteSampler'
+    cfg.default_hooks.checkpoint = dict(
+        type='CheckpointHook', by_epoch=False, interval=3
+    )
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=3 * periods)
+    return cfg
 
-    def train(folder: str, length: int, **changes):
-        cfg = tiny.config(data, work_dir=str(data / folder), **changes)
-        if not by_epoch:
-            length *= 3
-            cfg.custom_hooks[0].update(
-                by_epoch=False, warm_up=2, refresh_interval=2
-            )
-            cfg.train_dataloader.sampler.type = 'InfiniteSampler'
-            cfg.default_hooks.checkpoint = dict(
-                type='CheckpointHook', by_epoch=False, interval=3
-            )
-            cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=length)
-        else:
-            cfg.train_cfg.max_epochs = length
-        runner = tiny.runner(cfg)
-        runner.train()
-        name = Path((data / folder / 'last_checkpoint').read_text()).name
-        return torch.load(data / folder / name, weights_only=False)
 
-    whole = train('whole', 4)
-    train('parts', 2)
-    parts = train('parts', 4, resume=True)
-    assert whole['state_dict'].keys() == parts['state_dict'].keys()
-    for key, value in whole['state_dict'].items():
-        assert torch.equal(value, parts['state_dict'][key]), key
-    ours, theirs = (c['optimizer']['state'] for c in (whole, parts))
+def last_checkpoint(folder: Path) -> dict:
+    name = Path((folder / 'last_checkpoint').read_text()).name
+    return torch.load(folder / name, weights_only=False)
+
+
+def assert_same_training(one: dict, other: dict) -> None:
+    assert one['state_dict'].keys() == other['state_dict'].keys()
+    for key, value in one['state_dict'].items():
+        assert torch.equal(value, other['state_dict'][key]), key
+    ours, theirs = (c['optimizer']['state'] for c in (one, other))
+    assert ours.keys() == theirs.keys()
     for key, state in ours.items():
         momentum = state['momentum_buffer']
         assert torch.equal(momentum, theirs[key]['momentum_buffer'])
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize('changes', [{}, tiny.AS_RELEASED])
+def test_resuming_changes_no_bit(data, by_epoch, changes):
+    """Weights, optimizer, memory and prototypes, after 4 and 2 + 2."""
+
+    def train(folder: str, periods: int, **resume) -> dict:
+        work_dir = data / folder
+        cfg = tiny.config(data, work_dir=str(work_dir), **changes, **resume)
+        tiny.runner(stretch(cfg, by_epoch, periods)).train()
+        return last_checkpoint(work_dir)
+
+    whole = train('whole', 4)
+    train('parts', 2)
+    assert_same_training(whole, train('parts', 4, resume=True))
+
+
+@pytest.mark.slow
+def test_a_compiled_training_gives_the_same_model(data):
+    def train(folder: str, **changes) -> dict:
+        cfg = tiny.config(data, work_dir=str(data / folder), **changes)
+        tiny.runner(stretch(cfg, True, 1)).train()
+        return last_checkpoint(data / folder)['state_dict']
+
+    plain = train('plain')
+    compiled = train('compiled', compile=dict(backend='aot_eager'))
+    for key, value in plain.items():
+        torch.testing.assert_close(compiled[key], value, msg=key)
+
+
+KILLER = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class KillOnce(Hook):
+    priority = 'LOWEST'
+
+    def after_train_iter(self, runner, **_):
+        if runner.iter == 7 and not os.path.exists('killed'):
+            open('killed', 'w').close()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_a_killed_training_ends_as_an_unbroken_one(data, repo, by_epoch):
+    (data / 'killer.py').write_text(KILLER)
+    whole = stretch(tiny.config(data), by_epoch, 4)
+    tiny.runner(whole).train()
+    broken = stretch(tiny.config(data), by_epoch, 4)
+    broken.custom_imports = dict(imports=['killer'])
+    broken.custom_hooks.append(dict(type='KillOnce'))
+    broken.dump(data / 'config.py')
+    tool = [sys.executable, str(repo / 'tools/train.py'), 'config.py']
+    env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=f'{repo}:{data}')
+    codes = [
+        subprocess.run(
+            [*tool, '--work-dir', 'broken', '--resume'],
+            cwd=data,
+            env=env,
+            check=False,
+        ).returncode
+        for _ in range(2)
+    ]
+    assert codes == [-9, 0]
+    assert_same_training(
+        last_checkpoint(data / 'work'), last_checkpoint(data / 'broken')
+    )
