@@ -14,9 +14,11 @@ keeps its traceback.
 
 import os
 import sys
+import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import Config, DictAction
 
@@ -28,20 +30,35 @@ def run(main: Callable[[], None]) -> None:
         main: The tool. It parses ``sys.argv`` itself.
 
     Raises:
-        SystemExit: With status 2 after a ``ValueError`` or an ``OSError``
-            (``FileNotFoundError`` is one), with 130 after Ctrl-C. If the
+        SystemExit: With status 2 after a ``ValueError``, an ``OSError``
+            (``FileNotFoundError`` is one) or a type or argument in a config
+            that nothing can be built from, with 130 after Ctrl-C. If the
             environment variable ``MMRCA_TRACEBACK`` is set, the exception
             itself comes through instead.
     """
     try:
         main()
     except (ValueError, OSError) as error:
-        if os.environ.get('MMRCA_TRACEBACK'):
+        _end(error, sentence(error))
+    except (KeyError, TypeError) as error:
+        if not _of_config(error):
             raise
-        print(f'error: {sentence(error)}', file=sys.stderr)
-        sys.exit(2)
+        _end(error, f'the config cannot be built: {error.args[0]}')
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _end(error: Exception, text: str) -> NoReturn:
+    if os.environ.get('MMRCA_TRACEBACK'):
+        raise error
+    print(f'error: {text}', file=sys.stderr)
+    sys.exit(2)
+
+
+def _of_config(error: Exception) -> bool:
+    """Tell whether mmengine raised it over a type or argument of a config."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals['__name__'] == 'mmengine.registry.build_functions'
 
 
 def sentence(error: Exception) -> str:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmrca.cli import ConfigOptions, load_config, run, sentence
+from mmrca.registry import MODELS
 
 
 class BrokenData(torch.utils.data.Dataset):
@@ -33,6 +34,27 @@ def test_a_missing_file_is_named(capsys, tmp_path):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(KeyError):
         run(lambda: {}['missing'])
+
+
+@pytest.mark.parametrize(
+    ('part', 'culprit'),
+    [
+        (dict(type='mmrca.CAMHeed'), 'mmrca.CAMHeed is not in'),
+        (
+            dict(type='mmrca.CAMHead', in_chanels=3, num_classes=2),
+            'in_chanels',
+        ),
+        (dict(type='mmrca.CAMHead', num_classes=2), 'in_channels'),
+    ],
+)
+def test_what_a_config_gets_wrong_is_named(capsys, part, culprit):
+    with pytest.raises(SystemExit) as end:
+        run(lambda: MODELS.build(part))
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith('error: the config cannot be built: ')
+    assert culprit in said
+    assert said.count('\n') == 1
 
 
 def test_the_variable_brings_the_traceback_back(monkeypatch):

@@ -147,7 +147,7 @@ def take(step: Step, root: Path) -> None:
         CLASSIFIER=str(root / 'rca' / 'last.pth'),
         LABEL_DIR=str(step.labels or ''),
     )
-    with log.open('w') as file:
+    with log.open('a') as file:
         done = subprocess.run(
             [sys.executable, *map(str, step.command)],
             env=environment,

@@ -142,6 +142,37 @@ def test_saved_prototypes_are_means_of_saved_rows(data, kmeans):
             torch.testing.assert_close(prototype, own[owner == k].mean(dim=0))
 
 
+def test_the_log_shows_fill_age_gate_inertia_and_shift(data):
+    changes = {
+        'train_dataloader.sampler.shuffle': False,
+        'train_cfg.max_epochs': 1,
+    }
+    runner = frozen(data, **changes)
+    memory, log = runner.model.memory, runner.message_hub.log_scalars
+
+    def last(name: str) -> float:
+        return log[f'train/{name}'].current()
+
+    # Three batches of 4, 4 and 2 images: rows were written in 0, 1 and 2.
+    ages = [2 - n // 4 for n, classes in enumerate(LABELS) for _ in classes]
+    assert last('memory_filled') == 1
+    assert last('memory_age') == pytest.approx(sum(ages) / len(ages))
+    assert last('gate_passed') == 1
+    assert last('prototype_shift') == 0  # there was none before
+    nearest = [
+        torch.cdist(row[None], memory.prototypes[c])[0].min() ** 2
+        for row, c in zip(memory.rows, memory.row_class, strict=True)
+    ]
+    assert last('kmeans_inertia') == pytest.approx(
+        float(sum(nearest) / len(nearest)), rel=1e-3
+    )
+    memory.prototypes.add_(3.0)  # a step of 3 in each of 32 channels
+    runner.train_loop._max_epochs = 2
+    runner.train_loop.run()
+    step = 3 * tiny.CHANNELS**0.5
+    assert last('prototype_shift') == pytest.approx(step, rel=0.05)
+
+
 def test_the_contrast_waits_for_the_warm_up(data):
     cfg = tiny.config(data, **{'train_cfg.max_epochs': 3})
     cfg.custom_hooks[0].warm_up = 2
