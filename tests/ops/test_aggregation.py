@@ -67,13 +67,28 @@ def test_affinity_by_hand():
 
 
 @kinds
-def test_gradients(cosine):
+@pytest.mark.parametrize('softmax', [True, False])
+def test_gradients(cosine, softmax):
     features, *rest = random_case(1, (1, 2, 2, 3, 2, 2))
     features.requires_grad_()
     for op in (affinity, aggregate):
         torch.autograd.gradcheck(
-            lambda x, op=op: op(x, *rest, cosine), features
+            lambda x, op=op: op(x, *rest, cosine, softmax), features
         )
+
+
+def test_gradients_of_projected_prototypes():
+    features, prototypes, valid, temperature = random_case(
+        1, (1, 2, 2, 3, 2, 2)
+    )
+    values = torch.randn_like(prototypes).requires_grad_()
+    prototypes.requires_grad_()
+    torch.autograd.gradcheck(
+        lambda q, v: aggregate(
+            features, q, valid, temperature, False, False, v
+        ),
+        (prototypes, values),
+    )
 
 
 @kinds
@@ -128,22 +143,29 @@ def test_permuting_images_classes_and_slots(
     assert_close(aggregate(*moved), aggregate(*case)[images])
 
 
-@given(seed=seeds, content=st.floats(-1e6, 1e6), cosine=st.booleans())
+@given(
+    seed=seeds,
+    content=st.floats(-1e6, 1e6),
+    cosine=st.booleans(),
+    softmax=st.booleans(),
+)
 @few
 def test_invalid_prototypes_and_absent_classes_change_nothing(
-    seed, content, cosine
+    seed, content, cosine, softmax
 ):
     features, prototypes, valid, temperature = random_case(seed)
-    expected = aggregate(features, prototypes, valid, temperature, cosine)
+    kind = cosine, softmax
+    expected = aggregate(features, prototypes, valid, temperature, *kind)
     more = (0, 0, 0, 1, 0, 2)
     padded = F.pad(prototypes, more, value=content)
     known = F.pad(valid, more[2:], value=False)
     padded[~known] = content
-    actual = aggregate(features, padded, known, temperature, cosine)
+    actual = aggregate(features, padded, known, temperature, *kind)
     assert_close(actual, expected)
-    share = affinity(features, padded, known, temperature, cosine)
+    share = affinity(features, padded, known, temperature, *kind)
     assert share[..., ~known.flatten()].count_nonzero() == 0
-    assert_close(share.sum(dim=2), torch.ones_like(share[..., 0]))
+    if softmax:
+        assert_close(share.sum(dim=2), torch.ones_like(share[..., 0]))
 
 
 @given(seed=seeds, scale=st.floats(0.01, 100))
