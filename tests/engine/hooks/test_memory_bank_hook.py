@@ -190,8 +190,10 @@ def test_the_contrast_waits_for_the_warm_up(data):
 def test_training_without_the_hook_fails_at_once(data):
     cfg = tiny.config(data)
     cfg.custom_hooks = []
+    runner = tiny.runner(cfg)
     with pytest.raises(ValueError, match='MemoryBankHook'):
-        tiny.runner(cfg).train()
+        runner.train()
+    assert runner.iter == 0
 
 
 def test_regions_that_nobody_writes_are_an_error(data):
