@@ -1,16 +1,92 @@
-"""A trained classifier from its config and its checkpoint."""
+"""Weights from files, and a trained classifier from its checkpoint."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
-from mmengine.runner import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 
 from mmrca.registry import MODELS
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
-_NAMED = 3  # keys an error names
+_NAMED = 3  # names an error gives
+# An older torch cannot be told of the harmless types in a checkpoint.
+_SAFE = hasattr(torch.serialization, 'add_safe_globals')
+
+
+def read_checkpoint(path: str) -> dict:
+    """Read a file of weights without running code that it may hold.
+
+    Args:
+        path: A state dict, or a dict that has one as its ``state_dict``.
+
+    Returns:
+        The dict with its ``state_dict``, the names in it without the
+        ``module.`` of a model that was saved in its wrapper.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no weights.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'weights {path} is not a file; put it there or change the path'
+        )
+    try:
+        saved = torch.load(path, map_location='cpu', weights_only=_SAFE)
+    except (RuntimeError, UnpicklingError, OSError, EOFError) as error:
+        raise ValueError(
+            f'{path} is no checkpoint: torch cannot read weights from it; '
+            'it may be cut off or another kind of file'
+        ) from error
+    state = saved.get('state_dict', saved) if isinstance(saved, dict) else {}
+    weights = {
+        str(name).removeprefix('module.'): value
+        for name, value in state.items()
+        if isinstance(value, Tensor)
+    }
+    if not weights:
+        raise ValueError(f'{path} is no checkpoint: it holds no weights')
+    return {**saved, 'state_dict': weights}
+
+
+def load_weights(
+    module: nn.Module, weights: dict[str, Tensor], path: str
+) -> list[str]:
+    """Give a module all of its weights.
+
+    Args:
+        module: Changed in place.
+        weights: By name.
+        path: Where they come from, for the errors.
+
+    Returns:
+        The names of weights that the module does not have.
+
+    Raises:
+        ValueError: A weight of the module is missing or of another shape.
+    """
+    kind = type(module).__name__
+    try:
+        outcome = module.load_state_dict(weights, strict=False)
+    except (RuntimeError, ValueError) as error:  # of another shape
+        raise ValueError(
+            f'checkpoint {path} does not fit the model: {error}'
+        ) from error
+    if outcome.missing_keys:
+        raise ValueError(
+            f'checkpoint {path} lacks {len(outcome.missing_keys)} weights, '
+            f'such as {_some(outcome.missing_keys)}, of {kind}; it holds '
+            f'{_some(list(weights))}: take the config and the weights that '
+            'belong together'
+        )
+    return outcome.unexpected_keys
+
+
+def _some(names: list[str]) -> str:
+    more = ', ...' if len(names) > _NAMED else ''
+    return ', '.join(names[:_NAMED]) + more
 
 
 def load_model(
@@ -37,28 +113,24 @@ def load_model(
             f'the model has {model.num_classes} classes (cam_head.num_classes)'
             f' and the data set {len(classes) - 1}; make them agree'
         )
-    saved = _read(checkpoint)
-    state = saved.get('state_dict', saved)
-    _check_classes(checkpoint, saved, state, classes)
-    _load(model, state, checkpoint)
+    saved = read_checkpoint(checkpoint)
+    weights = saved['state_dict']
+    _check_classes(checkpoint, saved, weights, classes)
+    spare = load_weights(model, weights, checkpoint)
+    if spare:
+        raise ValueError(
+            f'checkpoint {checkpoint} has, but the model has not, '
+            f'{len(spare)} weights, such as {_some(spare)}; use the config '
+            'it was trained with'
+        )
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     return model.to(device).eval()
 
 
-def _read(checkpoint: str) -> dict:
-    try:
-        saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
-    except (RuntimeError, UnpicklingError, EOFError) as error:
-        raise ValueError(f'{checkpoint} is no checkpoint: {error}') from error
-    if not isinstance(saved, dict):
-        raise ValueError(f'{checkpoint} is no checkpoint: it holds no dict')
-    return saved
-
-
 def _check_classes(
-    checkpoint: str, saved: dict, state: dict, classes: Sequence[str]
+    checkpoint: str, saved: dict, weights: dict, classes: Sequence[str]
 ) -> None:
-    found, wanted = len(state.get(_HEAD, classes[1:])), len(classes) - 1
+    found, wanted = len(weights.get(_HEAD, classes[1:])), len(classes) - 1
     if found != wanted:
         raise ValueError(
             f'checkpoint {checkpoint} was trained for {found} classes, the '
@@ -70,24 +142,5 @@ def _check_classes(
             raise ValueError(
                 f'checkpoint {checkpoint} was trained with class {theirs!r} '
                 f'where the config has {ours!r}; use the config it was '
-                'trained with'
-            )
-
-
-def _load(model: nn.Module, state: dict, checkpoint: str) -> None:
-    try:
-        outcome = model.load_state_dict(state, strict=False)
-    except (RuntimeError, ValueError) as error:  # of another shape
-        raise ValueError(
-            f'checkpoint {checkpoint} does not fit the model: {error}'
-        ) from error
-    for keys, fault in (
-        (outcome.missing_keys, 'lacks'),
-        (outcome.unexpected_keys, 'has, but the model has not,'),
-    ):
-        if keys:
-            raise ValueError(
-                f'checkpoint {checkpoint} {fault} {len(keys)} weights, such '
-                f'as {", ".join(keys[:_NAMED])}; use the config it was '
                 'trained with'
             )

@@ -8,7 +8,7 @@ Usage:
 import argparse
 
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from torch import nn
 
 from mmrca.cli import (
@@ -19,6 +19,7 @@ from mmrca.cli import (
     set_work_dir,
 )
 from mmrca.launch import add_launcher, set_launcher
+from mmrca.model_loader import load_weights, read_checkpoint
 
 
 def parse_args() -> argparse.Namespace:
@@ -82,16 +83,9 @@ def set_show_dir(config: Config, show_dir: str) -> None:
 
 def check_weights(model: nn.Module, checkpoint: str) -> None:
     """Refuse a checkpoint of another model; mmengine would only warn."""
-    saved = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', 'silent')
-    saved = saved.get('state_dict', saved)
-    names = (name.removeprefix('module.') for name in model.state_dict())
-    missing = [name for name in names if name not in saved]
-    if missing:
-        raise ValueError(
-            f"checkpoint {checkpoint} lacks {len(missing)} of the model's "
-            f'weights, such as {missing[0]}; use the config it was trained '
-            'with'
-        )
+    while hasattr(model, 'module'):  # several processes, augmented views
+        model = model.module
+    load_weights(model, read_checkpoint(checkpoint)['state_dict'], checkpoint)
 
 
 def main() -> None:
@@ -108,8 +102,7 @@ def main() -> None:
         set_out(config, args.out)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
-    if not args.tta:
-        check_weights(runner.model, config.load_from)
+    check_weights(runner.model, config.load_from)
     runner.test()
 
 

@@ -1,6 +1,8 @@
 """Model parts, registered in :data:`mmrca.registry.MODELS`."""
 
+from .backbones import VGG16, ResNet38
 from .cam_head import CAMHead
+from .pretrained import Pretrained
 from .query_projection import QueryProjection
 from .rca import RCA
 from .region_memory import RegionMemory
@@ -9,9 +11,12 @@ from .semantic_aggregation import SemanticAggregation
 
 __all__ = [
     'RCA',
+    'VGG16',
     'CAMHead',
+    'Pretrained',
     'QueryProjection',
     'RegionMemory',
     'RegionMixupNCELoss',
+    'ResNet38',
     'SemanticAggregation',
 ]

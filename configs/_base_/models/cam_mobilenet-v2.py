@@ -16,8 +16,10 @@ model = dict(
         out_indices=(6,),
         frozen_stages=2,
         norm_eval=True,
+        # _scope_: mmrca's loader refuses a file that lacks weights.
         init_cfg=dict(
             type='Pretrained',
+            _scope_='mmrca',
             checkpoint='{{$MOBILENET_V2:weights/mobilenet_v2.pth}}',
         ),
     ),

@@ -1,0 +1,6 @@
+"""Backbones that no OpenMMLab package has."""
+
+from .resnet38 import ResNet38
+from .vgg16 import VGG16
+
+__all__ = ['VGG16', 'ResNet38']

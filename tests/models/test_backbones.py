@@ -1,0 +1,205 @@
+"""Each backbone's map, and that its layers are where the weights expect."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmrca.models import VGG16, ResNet38
+from mmrca.registry import MODELS
+
+CONFIGS = Path(__file__).parents[2] / 'configs/rca'
+STRIDES = {
+    'rca_vgg16_30e_voc12': 8,
+    'rca_resnet38_30e_voc12': 8,
+    'rca_r50-d8_30e_voc12': 8,
+    'rca_r50-d16_30e_voc12': 16,
+    'rca_r101-d8_30e_voc12': 8,
+    'rca_r101-d16_30e_voc12': 16,
+    'rca_vit-b16_30e_voc12': 16,
+    'rca_convnext-t_30e_voc12': 32,
+    'rca_mobilenet-v2_8e_voc20-mini': 16,
+}
+
+
+@pytest.mark.parametrize('name', STRIDES)
+def test_the_map_has_the_stride_and_the_channels_of_the_config(name):
+    init_default_scope('mmseg')
+    config = Config.fromfile(CONFIGS / f'{name}.py').model
+    config.backbone.init_cfg = None
+    config.backbone.pop('frozen_stages', None)
+    model = MODELS.build(config)
+    inputs = torch.randn(2, 3, 64, 96)
+    features = model.extract_feat(inputs)
+    stride = STRIDES[name]
+    channels = config.cam_head.in_channels
+    assert features.shape == (2, channels, 64 // stride, 96 // stride)
+    assert features.dtype == inputs.dtype
+    features.square().mean().backward()
+    gradients = {n: p.grad for n, p in model.backbone.named_parameters()}
+    first = next(g for g in gradients.values() if g.dim() == 4)
+    assert torch.isfinite(first).all()
+    assert first.abs().max() > 0
+    unused = [n for n, g in gradients.items() if g is None]
+    assert not unused  # several processes would wait for their gradients
+
+
+@pytest.fixture(scope='module')
+def torchvision_vgg():
+    vgg = torchvision.models.vgg
+    return vgg.make_layers(vgg.cfgs['D']).eval()
+
+
+def test_vgg16_is_torchvisions_up_to_the_fourth_pooling(torchvision_vgg):
+    ours = VGG16().eval()
+    ours.features.load_state_dict(torchvision_vgg.state_dict())
+    inputs = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(
+        ours.features[:23](inputs), torchvision_vgg[:23](inputs)
+    )
+
+
+def test_vgg16s_last_stage_is_torchvisions_on_every_other_cell(
+    torchvision_vgg,
+):
+    ours = VGG16().eval()
+    ours.features.load_state_dict(torchvision_vgg.state_dict())
+    before = torch.randn(1, 512, 10, 10)
+    dilated = ours.features[24:](before)
+    for row in (0, 1):
+        for column in (0, 1):
+            cells = (..., slice(row, None, 2), slice(column, None, 2))
+            torch.testing.assert_close(
+                dilated[cells], torchvision_vgg[24:30](before[cells])
+            )
+
+
+# Of the published file: unit, input, and output channels by branch.
+PLAIN_UNITS = {
+    'b2': (64, 128, 128),
+    'b2_1': (128, 128, 128),
+    'b2_2': (128, 128, 128),
+    'b3': (128, 256, 256),
+    'b3_1': (256, 256, 256),
+    'b3_2': (256, 256, 256),
+    'b4': (256, 512, 512),
+    'b4_1': (512, 512, 512),
+    'b4_2': (512, 512, 512),
+    'b4_3': (512, 512, 512),
+    'b4_4': (512, 512, 512),
+    'b4_5': (512, 512, 512),
+    'b5': (512, 512, 1024),
+    'b5_1': (1024, 512, 1024),
+    'b5_2': (1024, 512, 1024),
+}
+BOTTLENECKS = {'b6': (1024, 512, 1024, 2048), 'b7': (2048, 1024, 2048, 4096)}
+# First of their stage: (stride, dilation of the 3x3 convolutions).
+SPREAD = {
+    'b2': (2, (1, 1)),
+    'b3': (2, (1, 1)),
+    'b4': (2, (1, 1)),
+    'b5': (1, (1, 2)),
+    'b5_1': (1, (2, 2)),
+    'b5_2': (1, (2, 2)),
+}
+
+
+def published_resnet38() -> dict[str, torch.Tensor]:
+    """Random weights under the names of the file that people have."""
+    state = {}
+
+    def conv(name, channels, width, kernel):
+        shape = (width, channels, kernel, kernel)
+        fan = channels * kernel**2
+        state[f'{name}.weight'] = torch.randn(shape) / fan**0.5
+
+    def norm(name, channels):
+        for part in ('weight', 'running_var'):
+            state[f'{name}.{part}'] = torch.rand(channels) + 0.5
+        for part in ('bias', 'running_mean'):
+            state[f'{name}.{part}'] = torch.randn(channels) * 0.1
+
+    conv('conv1a', 3, 64, 3)
+    for unit, (first, middle, last) in PLAIN_UNITS.items():
+        norm(f'{unit}.bn_branch2a', first)
+        conv(f'{unit}.conv_branch2a', first, middle, 3)
+        norm(f'{unit}.bn_branch2b1', middle)
+        conv(f'{unit}.conv_branch2b1', middle, last, 3)
+        if '_' not in unit:
+            conv(f'{unit}.conv_branch1', first, last, 1)
+    for unit, (first, low, middle, last) in BOTTLENECKS.items():
+        norm(f'{unit}.bn_branch2a', first)
+        conv(f'{unit}.conv_branch2a', first, low, 1)
+        norm(f'{unit}.bn_branch2b1', low)
+        conv(f'{unit}.conv_branch2b1', low, middle, 3)
+        norm(f'{unit}.bn_branch2b2', middle)
+        conv(f'{unit}.conv_branch2b2', middle, last, 1)
+        conv(f'{unit}.conv_branch1', first, last, 1)
+    norm('bn7', 4096)
+    state['fc8.weight'] = torch.zeros(1000, 4096)
+    state['fc8.bias'] = torch.zeros(1000)
+    return state
+
+
+def resnet38_by_hand(state: dict, inputs: torch.Tensor) -> torch.Tensor:
+    """Compute the map from the file's weights, in evaluation mode."""
+
+    def activate(name, x):
+        parts = ('running_mean', 'running_var', 'weight', 'bias')
+        return F.batch_norm(x, *(state[f'{name}.{p}'] for p in parts)).relu()
+
+    def conv(name, x, stride=1, dilation=1):
+        weight = state[f'{name}.weight']
+        padding = dilation * (weight.shape[-1] // 2)
+        return F.conv2d(x, weight, None, stride, padding, dilation)
+
+    x = conv('conv1a', inputs)
+    for unit in PLAIN_UNITS:
+        stride, (a, b) = SPREAD.get(unit, (1, (1, 1)))
+        y = activate(f'{unit}.bn_branch2a', x)
+        if '_' not in unit:
+            x = conv(f'{unit}.conv_branch1', y, stride)
+        y = conv(f'{unit}.conv_branch2a', y, stride, a)
+        y = activate(f'{unit}.bn_branch2b1', y)
+        x = x + conv(f'{unit}.conv_branch2b1', y, 1, b)
+    for unit in BOTTLENECKS:
+        y = activate(f'{unit}.bn_branch2a', x)
+        x = conv(f'{unit}.conv_branch1', y)
+        y = conv(f'{unit}.conv_branch2a', y)
+        y = activate(f'{unit}.bn_branch2b1', y)
+        y = conv(f'{unit}.conv_branch2b1', y, 1, 4)
+        y = activate(f'{unit}.bn_branch2b2', y)
+        x = x + conv(f'{unit}.conv_branch2b2', y)
+    return activate('bn7', x)
+
+
+def test_resnet38_computes_what_the_published_weights_mean():
+    state = published_resnet38()
+    model = ResNet38().eval()
+    outcome = model.load_state_dict(state, strict=False)
+    assert not outcome.missing_keys
+    assert set(outcome.unexpected_keys) == {'fc8.weight', 'fc8.bias'}
+    inputs = torch.randn(1, 3, 48, 72)
+    with torch.no_grad():
+        (ours,) = model(inputs)
+        theirs = resnet38_by_hand(state, inputs)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('norm_eval', [True, False])
+def test_resnet38_drops_channels_and_keeps_statistics_if_told(norm_eval):
+    model = ResNet38(norm_eval=norm_eval).train()
+    dropouts = {u: model.get_submodule(f'{u}.dropout') for u in ('b6', 'b7')}
+    assert [d.p for d in dropouts.values()] == [0.3, 0.5]
+    assert all(d.training for d in dropouts.values())
+    before = model.bn7.running_mean.clone()
+    with torch.no_grad():
+        first, second = (model(torch.ones(2, 3, 16, 16))[0] for _ in range(2))
+    assert torch.equal(model.bn7.running_mean, before) == norm_eval
+    assert not torch.equal(first, second)
+    model.eval()
+    assert not model.b7.dropout.training

@@ -1,0 +1,222 @@
+"""Initial weights: every name that people's files use, and every refusal."""
+
+import pickle
+from pathlib import Path
+
+import mmpretrain.models
+import pytest
+import torch
+import torchvision
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmrca.models import VGG16
+from mmrca.registry import MODELS
+from tests import tiny
+
+VIT = dict(
+    type='mmpretrain.VisionTransformer',
+    arch='deit-tiny',
+    img_size=64,
+    out_type='featmap',
+)
+BACKBONES = dict(
+    vgg16=dict(type='mmrca.VGG16'),
+    resnet=dict(type='ResNet', depth=18),
+    mobilenet=dict(type='MobileNetV2'),
+    vit=VIT,
+    convnext=dict(
+        type='mmpretrain.ConvNeXt', arch='atto', gap_before_final_norm=False
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    init_default_scope('mmseg')
+
+
+def build(backbone: dict, path: Path) -> nn.Module:
+    """A whole model's backbone after the initialisation of a training."""
+    cfg = dict(type='Pretrained', _scope_='mmrca', checkpoint=str(path))
+    model = MODELS.build(
+        dict(
+            type='mmrca.RCA',
+            backbone=dict(backbone, init_cfg=cfg),
+            cam_head=dict(type='mmrca.CAMHead', in_channels=8, num_classes=2),
+        )
+    )
+    model.init_weights()
+    return model.backbone
+
+
+def random_state(backbone: dict) -> dict:
+    state = MODELS.build(backbone).state_dict()
+    return {
+        name: torch.randn(value.shape) if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
+def assert_loaded(module: nn.Module, state: dict) -> None:
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+@pytest.mark.parametrize('name', BACKBONES)
+def test_nothing_initialises_over_the_weights(name, tmp_path):
+    state = random_state(BACKBONES[name])
+    whole = {f'backbone.{key}': value for key, value in state.items()}
+    whole['head.fc.weight'] = torch.zeros(10, 4)
+    torch.save(dict(state_dict=whole, meta={}), tmp_path / 'model.pth')
+    assert_loaded(build(BACKBONES[name], tmp_path / 'model.pth'), state)
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: state,
+        lambda state: dict(state_dict=state),
+        lambda state: {f'module.{k}': v for k, v in state.items()},
+        lambda state: {f'module.backbone.{k}': v for k, v in state.items()},
+    ],
+)
+def test_wrappings(wrap, tmp_path):
+    state = random_state(BACKBONES['resnet'])
+    torch.save(wrap(state), tmp_path / 'model.pth')
+    assert_loaded(build(BACKBONES['resnet'], tmp_path / 'model.pth'), state)
+
+
+def test_torchvisions_vgg16(tmp_path):
+    vgg = torchvision.models.vgg
+    layers = vgg.make_layers(vgg.cfgs['D'])
+    state = {f'features.{k}': v for k, v in layers.state_dict().items()}
+    spare = {'classifier.6.bias': torch.zeros(1000)}
+    torch.save(state | spare, tmp_path / 'vgg16.pth')
+    assert_loaded(build(BACKBONES['vgg16'], tmp_path / 'vgg16.pth'), state)
+
+
+def test_mmpretrains_vgg16(tmp_path):
+    theirs = mmpretrain.models.VGG(16)
+    theirs.init_weights()
+    theirs.eval()
+    state = {f'backbone.{k}': v for k, v in theirs.state_dict().items()}
+    torch.save(dict(state_dict=state), tmp_path / 'vgg16.pth')
+    ours = build(BACKBONES['vgg16'], tmp_path / 'vgg16.pth')
+    images = torch.randn(1, 3, 32, 32)
+    third = theirs.range_sub_modules[2][1]
+    expected = theirs.features[:third](images)
+    torch.testing.assert_close(ours.features[:17](images), expected)
+    assert torch.equal(
+        ours.features[28].weight, theirs.features[-2].conv.weight
+    )
+
+
+def test_torchvisions_resnet50(tmp_path):
+    theirs = torchvision.models.resnet50().eval()
+    torch.save(theirs.state_dict(), tmp_path / 'resnet50.pth')
+    ours = build(dict(type='ResNet', depth=50), tmp_path / 'resnet50.pth')
+    ours.eval()
+    images = torch.randn(1, 3, 64, 64)
+    stem = theirs.maxpool(theirs.relu(theirs.bn1(theirs.conv1(images))))
+    expected = theirs.layer4(theirs.layer3(theirs.layer2(theirs.layer1(stem))))
+    torch.testing.assert_close(ours(images)[-1], expected)
+
+
+def test_a_vits_position_embedding_is_resized(tmp_path):
+    state = random_state(dict(VIT, img_size=32))
+    torch.save(state, tmp_path / 'vit.pth')
+    backbone = build(VIT, tmp_path / 'vit.pth')
+    assert backbone.pos_embed.shape[1] == 1 + 4 * 4
+    assert torch.equal(backbone.pos_embed[:, 0], state['pos_embed'][:, 0])
+
+
+def test_missing_weights_are_named(tmp_path):
+    state = VGG16().state_dict()
+    del state['features.28.weight'], state['features.0.bias']
+    torch.save(state, tmp_path / 'part.pth')
+    with pytest.raises(
+        ValueError,
+        match=r'part\.pth lacks 2 weights, such as features\.0\.bias, '
+        r'features\.28\.weight, of VGG16',
+    ):
+        build(BACKBONES['vgg16'], tmp_path / 'part.pth')
+
+
+def test_a_file_of_another_backbone_shows_its_names(tmp_path):
+    torch.save(random_state(BACKBONES['resnet']), tmp_path / 'r18.pth')
+    with pytest.raises(
+        ValueError, match=r'lacks 26 weights.* of VGG16; it holds conv1\.wei'
+    ):
+        build(BACKBONES['vgg16'], tmp_path / 'r18.pth')
+
+
+@pytest.mark.parametrize('name', ['vgg13', 'vgg19', 'vgg16_bn'])
+def test_other_vggs_of_torchvision_are_refused(name, tmp_path):
+    vgg = torchvision.models.vgg
+    kind = dict(vgg13='B', vgg19='E', vgg16_bn='D')[name]
+    layers = vgg.make_layers(vgg.cfgs[kind], batch_norm=name == 'vgg16_bn')
+    state = {f'features.{k}': v for k, v in layers.state_dict().items()}
+    torch.save(state, tmp_path / f'{name}.pth')
+    with pytest.raises(ValueError, match=rf'{name}\.pth (lacks|does not fit)'):
+        build(BACKBONES['vgg16'], tmp_path / f'{name}.pth')
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    state = random_state(BACKBONES['resnet'])
+    state['conv1.weight'] = torch.zeros(64, 1, 7, 7)
+    torch.save(state, tmp_path / 'grey.pth')
+    with pytest.raises(
+        ValueError, match=r'(?s)grey\.pth does not fit .*conv1\.weight'
+    ):
+        build(BACKBONES['resnet'], tmp_path / 'grey.pth')
+
+
+class Mischief:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return Path.mkdir, (Path(self.folder),)
+
+
+def write_mischief(path):
+    torch.save(dict(state_dict=Mischief(path.parent / 'made')), path)
+
+
+BAD_FILES = {
+    'text': lambda path: path.write_text('no checkpoint'),
+    'empty': lambda path: path.write_bytes(b''),
+    'picture': lambda path: path.write_bytes(b'\x89PNG\r\n\x1a\n' + bytes(99)),
+    'cut off': lambda path: (
+        torch.save(dict(weight=torch.zeros(999)), path),
+        path.write_bytes(path.read_bytes()[:-500]),
+    ),
+    'list': lambda path: torch.save([torch.zeros(1)], path),
+    'figures': lambda path: torch.save(dict(lr=0.1), path),
+    'no weights': lambda path: torch.save(dict(state_dict={}), path),
+    'plain pickle': lambda path: path.write_bytes(pickle.dumps(dict(a=1))),
+    'code': write_mischief,
+}
+
+
+@pytest.mark.parametrize('kind', BAD_FILES)
+def test_what_holds_no_weights_is_refused(kind, tmp_path):
+    path = tmp_path / 'bad.pth'
+    BAD_FILES[kind](path)
+    with pytest.raises(ValueError, match=r'bad\.pth is no checkpoint: '):
+        build(BACKBONES['resnet'], path)
+    assert not (tmp_path / 'made').exists()
+
+
+def test_a_training_does_not_start_without_the_file(tmp_path):
+    cfg = tiny.config(tiny.write_images(tmp_path / 'data', [[0], [1]]))
+    cfg.model.backbone.init_cfg = dict(
+        type='Pretrained', _scope_='mmrca', checkpoint='weights/none.pth'
+    )
+    with pytest.raises(
+        FileNotFoundError, match=r'weights weights/none\.pth is not a file'
+    ):
+        tiny.runner(cfg).train()
