@@ -1,9 +1,10 @@
-"""Train a classifier (configs/rca) or a segmenter (configs/rca_seg).
+r"""Train a classifier (configs/rca) or a segmenter (configs/rca_seg).
 
 Usage:
     python tools/train.py CONFIG
     python tools/train.py CONFIG --resume
-    torchrun --nproc-per-node N tools/train.py CONFIG --launcher pytorch
+    torchrun --nproc-per-node N tools/train.py CONFIG --launcher pytorch \
+        --auto-scale-lr
 """
 
 import argparse
@@ -47,6 +48,12 @@ def parse_args() -> argparse.Namespace:
         '--amp', action='store_true', help='mixed precision (needs a GPU)'
     )
     parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the images of an iteration, on all '
+        'processes together, over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=ConfigOptions,
@@ -86,6 +93,16 @@ def set_amp(config: Config) -> None:
     config.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def set_auto_scale_lr(config: Config) -> None:
+    """Let mmengine scale the learning rate with the batch size."""
+    if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+        raise ValueError(
+            '--auto-scale-lr needs auto_scale_lr.base_batch_size in the '
+            'config, the batch size its learning rate is made for'
+        )
+    config.auto_scale_lr.enable = True
+
+
 def main() -> None:
     """Train."""
     args = parse_args()
@@ -95,6 +112,8 @@ def main() -> None:
         set_resume(config, args.resume)
     if args.amp:
         set_amp(config)
+    if args.auto_scale_lr:
+        set_auto_scale_lr(config)
     check_classes(config)
     set_launcher(config, args.launcher, args.local_rank)
     Runner.from_cfg(config).train()

@@ -1,6 +1,8 @@
 """How tools/train.py and tools/test.py answer a command line."""
 
+import json
 import os
+import re
 import runpy
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -8,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from mmrca.registry import MODELS
+from tests import tiny
 
 
 @pytest.fixture
@@ -94,6 +99,57 @@ def test_amp_on_the_cpu(tool, config, monkeypatch):
     status, err = tool('train.py', config, '--amp')
     assert status == 2
     assert err == 'error: --amp needs a GPU, leave it out on the CPU\n'
+
+
+@pytest.fixture
+def tiny_config(tmp_path):
+    """A config file on two images, with room for four in an iteration."""
+    cfg = tiny.config(tiny.write_images(tmp_path / 'data', [[0], [1]]))
+    cfg.experiment_name = f'tiny_{tmp_path.name}'
+    cfg.test_dataloader = cfg.val_dataloader
+    cfg.test_evaluator, cfg.test_cfg = cfg.val_evaluator, dict(type='TestLoop')
+    cfg.auto_scale_lr = dict(enable=False, base_batch_size=16)
+    cfg.train_cfg.max_epochs = 1
+    cfg.dump(tmp_path / 'tiny.py')
+    return cfg, str(tmp_path / 'tiny.py')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'share'), [([], 1), (['--auto-scale-lr'], 4 / 16)]
+)
+def test_the_learning_rate_follows_the_batch_size(
+    repo, monkeypatch, tmp_path, tiny_config, arguments, share
+):
+    cfg, path = tiny_config
+    monkeypatch.setattr(sys, 'argv', ['train.py', path, *arguments])
+    runpy.run_path(str(repo / 'tools/train.py'), run_name='__main__')
+    (log,) = Path(cfg.work_dir).glob('*/vis_data/scalars.json')
+    first = json.loads(log.read_text().splitlines()[0])
+    assert first['lr'] == pytest.approx(cfg.optim_wrapper.optimizer.lr * share)
+
+
+def test_auto_scale_lr_needs_a_base(tool, config):
+    status, err = tool('train.py', config, '--auto-scale-lr')
+    assert status == 2
+    assert 'needs auto_scale_lr.base_batch_size' in err
+
+
+@pytest.mark.parametrize('kind', ['another', 'broken'])
+def test_a_checkpoint_of_another_model_is_not_measured(
+    tool, tmp_path, tiny_config, kind
+):
+    cfg, path = tiny_config
+    checkpoint = tmp_path / 'model.pth'
+    if kind == 'another':
+        cfg.model.cls_head = cfg.model.aggregation = None
+        torch.save(MODELS.build(cfg.model).state_dict(), checkpoint)
+        message = r'model\.pth lacks 1 weights, such as cls_head\.conv'
+    else:
+        checkpoint.write_text('no checkpoint')
+        message = r'model\.pth is no checkpoint'
+    status, err = tool('test.py', path, str(checkpoint))
+    assert status == 2
+    assert re.search(message, err.splitlines()[-1])
 
 
 def test_unknown_option(tool, config):
