@@ -20,6 +20,7 @@ def build(root):
         ann_file=str(root / 'labels.txt'),
         data_prefix=dict(img_path=str(root), seg_map_path=str(root)),
         metainfo=dict(classes=('background', 'one', 'two')),
+        img_suffix='.jpg',
     )
 
 

@@ -3,22 +3,28 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection
 
+from mmcv.transforms import LoadAnnotations
 from mmseg.datasets import BaseSegDataset
 
 from mmrca.registry import DATASETS
+
+from .label_list import find_images, image_ids, read_labels
 
 
 @DATASETS.register_module()
 class ImageLevelDataset(BaseSegDataset):
     """A label list and a folder of images; masks only to evaluate.
 
-    Each line of ``ann_file`` is an image's name without suffix and its
-    classes, by name or by number: ``2007_000032 aeroplane person`` or
-    ``2007_000032 0 14``. Numbers count the foreground classes from 0;
-    ``metainfo['classes']`` starts with ``'background'``, as in
-    MMSegmentation, so class c is value c + 1 in a mask.
+    ``ann_file`` is a label list in one of the notations of
+    :mod:`mmrca.datasets.label_list`. ``metainfo['classes']`` starts with
+    ``'background'``, as in MMSegmentation, so class number c of the list is
+    value c + 1 in a mask.
+
+    Images may lie in subfolders and be of several suffixes. Without suffix,
+    an image's path is its ``img_id``, by which masks, saliency maps and
+    pseudo-labels are named.
 
     Every (image, class) pair has a row of the region memory. Rows are
     numbered class by class in the order of the list; with
@@ -30,21 +36,24 @@ class ImageLevelDataset(BaseSegDataset):
         data_prefix: ``img_path``, the folder of the images, and where there
             are masks ``seg_map_path``.
         data_root: Put before relative paths.
-        img_suffix: Of the image files.
+        img_suffix: Of the image files; without one, that of any common
+            image format.
         seg_map_suffix: Of the masks.
-        rows_per_class: Cap of a class's memory rows.
-        pipeline: Transforms.
+        rows_per_class: Cap of a class's memory rows, 1 or more.
+        pipeline: Transforms. Masks have to be there only if it loads them.
         test_mode: As in mmengine.
         lazy_init: As in mmengine.
 
     Attributes:
         row_class: Class of each memory row.
-        fingerprint: 32 bytes that change with images, labels and rows.
+        fingerprint: 32 bytes that change with images, labels and rows, not
+            with the notation of the list.
 
     Raises:
-        FileNotFoundError: The list, the folder or an image is missing.
-        ValueError: The list is empty, or a line names an unknown class,
-            no class, or an image for a second time.
+        FileNotFoundError: The list, the folder, an image or a mask is
+            missing.
+        ValueError: The list has a fault, two images have the same
+            ``img_id``, or a setting is no good.
     """
 
     def __init__(
@@ -53,7 +62,7 @@ class ImageLevelDataset(BaseSegDataset):
         metainfo: dict,
         data_prefix: dict,
         data_root: str | None = None,
-        img_suffix: str = '.jpg',
+        img_suffix: str | None = None,
         seg_map_suffix: str = '.png',
         rows_per_class: int | None = None,
         pipeline: list | tuple = (),
@@ -65,6 +74,10 @@ class ImageLevelDataset(BaseSegDataset):
             raise ValueError(
                 "metainfo.classes must start with 'background', followed by "
                 f'the classes of the label list; it is {classes}.'
+            )
+        if rows_per_class is not None and rows_per_class < 1:
+            raise ValueError(
+                f'rows_per_class must be 1 or more, not {rows_per_class}.'
             )
         self.rows_per_class = rows_per_class
         super().__init__(
@@ -86,73 +99,51 @@ class ImageLevelDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Read and check the label list and assign the memory rows."""
-        labels = dict(self._read_labels())
-        if not labels:
-            raise ValueError(
-                f'label list {self.ann_file} is empty: write one image a '
-                'line, its name and its classes.'
-            )
-        self._check_images(labels)
+        listed = read_labels(self.ann_file, self.metainfo['classes'][1:])
+        found = self._find(listed)
+        ids = image_ids(found, self.img_suffix)
+        labels = {ids[name]: classes for name, classes in listed.items()}
+        files = {ids[name]: file for name, file in found.items()}
+        self._check_masks(labels)
         rows = self._assign_rows(labels)
         known = json.dumps([self.num_classes, labels, rows])
         self.fingerprint = hashlib.sha256(known.encode()).digest()
         return [
-            self._data_info(name, labels[name], rows[name]) for name in labels
+            self._data_info(image, files[image], labels[image], rows[image])
+            for image in labels
         ]
 
-    def _read_labels(self) -> Iterator[tuple[str, list[int]]]:
-        if not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(
-                f'label list {self.ann_file} does not exist: check '
-                'data_root and ann_file.'
-            )
-        seen = set()
-        with open(self.ann_file, encoding='utf-8') as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                image, *words = line.split()
-                where = f'{self.ann_file} line {number}: image {image}'
-                if image in seen:
-                    raise ValueError(
-                        f'{where} is listed a second time; keep one line.'
-                    )
-                seen.add(image)
-                yield image, self._parse_classes(words, where)
-
-    def _parse_classes(self, words: list[str], where: str) -> list[int]:
-        if not words:
-            raise ValueError(
-                f'{where} has no class; add its classes or remove the line.'
-            )
-        names = self.metainfo['classes'][1:]
-        known = {str(c): c for c in range(len(names))}
-        known |= {name: c for c, name in enumerate(names)}
-        for word in words:
-            if word not in known:
-                raise ValueError(
-                    f"{where} has the unknown class '{word}'; the classes "
-                    f'are {", ".join(names)} or their numbers 0 to '
-                    f'{len(names) - 1}.'
-                )
-        return sorted({known[word] for word in words})
-
-    def _check_images(self, labels: dict[str, list[int]]) -> None:
+    def _find(self, names: Collection[str]) -> dict[str, str]:
         folder = self.data_prefix['img_path']
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(
-                f'image folder {folder} does not exist: check '
-                'data_root and data_prefix.img_path.'
-            )
-        # One listing; a stat for each image takes minutes on network disks.
-        present = set(os.listdir(folder))
-        missing = [n for n in labels if n + self.img_suffix not in present]
+        found = find_images(folder, names, self.img_suffix)
+        missing = [name for name in names if name not in found]
         if missing:
             raise FileNotFoundError(
-                f'{len(missing)} of {len(labels)} images that '
+                f'{len(missing)} of {len(names)} images that '
                 f'{self.ann_file} names are not in {folder}, first '
-                f'{missing[0]}{self.img_suffix}; add them or remove their '
-                'lines.'
+                f'{missing[0]}{self.img_suffix or ""}; add them or remove '
+                'their lines.'
+            )
+        return found
+
+    def _check_masks(self, images: Collection[str]) -> None:
+        """Miss masks now, not after the first epoch."""
+        steps = self.pipeline.transforms
+        if not any(isinstance(step, LoadAnnotations) for step in steps):
+            return
+        folder = self.data_prefix.get('seg_map_path')
+        if not folder:
+            raise ValueError(
+                'the pipeline has LoadAnnotations but the data set no masks: '
+                'set data_prefix.seg_map_path, or leave LoadAnnotations out.'
+            )
+        found = find_images(folder, images, self.seg_map_suffix)
+        missing = [image for image in images if image not in found]
+        if missing:
+            raise FileNotFoundError(
+                f'{len(missing)} of {len(images)} masks are not in {folder}, '
+                f'first {missing[0]}{self.seg_map_suffix}; add them, or leave '
+                'LoadAnnotations out of the pipeline.'
             )
 
     def _assign_rows(
@@ -175,13 +166,11 @@ class ImageLevelDataset(BaseSegDataset):
         return rows
 
     def _data_info(
-        self, name: str, classes: list[int], rows: list[int]
+        self, image: str, file: str, classes: list[int], rows: list[int]
     ) -> dict:
         info = dict(
-            img_id=name,
-            img_path=os.path.join(
-                self.data_prefix['img_path'], name + self.img_suffix
-            ),
+            img_id=image,
+            img_path=os.path.join(self.data_prefix['img_path'], file),
             gt_label=classes,
             memory_row=rows,
             num_classes=self.num_classes,
@@ -192,6 +181,6 @@ class ImageLevelDataset(BaseSegDataset):
         masks = self.data_prefix.get('seg_map_path')
         if masks:
             info['seg_map_path'] = os.path.join(
-                masks, name + self.seg_map_suffix
+                masks, image + self.seg_map_suffix
             )
         return info

@@ -1,0 +1,110 @@
+"""PASCAL VOC 2012: image-level labels from the XML annotations.
+
+Usage:
+    python tools/dataset_converters/voc.py data/VOCdevkit/VOC2012 \
+        train_aug.txt data/VOCdevkit/VOC2012/labels/train_cls.txt
+
+The list of images may be one of VOC's own (ImageSets/Segmentation/train.txt),
+DeepLab's list of the 10,582 images with SBD's (``/JPEGImages/ID.jpg
+/SegmentationClassAug/ID.png``), or begin its lines with the image's name in
+any other way. VOC has an XML file for the images of SBD, too.
+
+Objects that VOC marks as difficult count as any other: they are in the
+picture. How many labels rest on them alone is printed.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+from mmrca.cli import existing_file, run
+from mmrca.datasets.list_writer import (
+    add_arguments,
+    choose_classes,
+    write_labels,
+)
+from mmrca.progress import progress
+
+CLASSES = (
+    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat',
+    'chair', 'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person',
+    'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor',
+)  # fmt: skip
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description='Make a label list from VOC XML annotations.'
+    )
+    parser.add_argument(
+        'root', type=Path, help='folder with Annotations and JPEGImages'
+    )
+    parser.add_argument('list', help='list of the images to take')
+    add_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def read_names(path: str) -> list[str]:
+    """Read the images' names from any of the lists in use.
+
+    Raises:
+        ValueError: An image is listed twice, or none is.
+    """
+    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
+    words = [line.split()[0] for line in lines if line.strip()]
+    names = [PurePosixPath(word).stem for word in words]
+    if len(set(names)) != len(names) or not names:
+        twice = [n for n in dict.fromkeys(names) if names.count(n) > 1][:1]
+        what = f'lists {twice[0]} twice' if twice else 'is empty'
+        raise ValueError(f'{path} {what}; correct the list')
+    return names
+
+
+def read_objects(path: Path) -> dict[str, bool]:
+    """Read the classes of one XML file.
+
+    Returns:
+        For each class whether all its objects are difficult.
+
+    Raises:
+        ValueError: The file is not VOC XML.
+    """
+    try:
+        objects = ElementTree.parse(path).getroot().findall('object')
+    except ElementTree.ParseError as error:
+        raise ValueError(f'{path} cannot be read as XML: {error}') from error
+    found: dict[str, bool] = {}
+    for entry in objects:
+        name = (entry.findtext('name') or '').strip()
+        if not name:
+            raise ValueError(f'{path} has an object without a name')
+        difficult = entry.findtext('difficult', '0').strip() == '1'
+        found[name] = found.get(name, True) and difficult
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Convert."""
+    args = parse_args(argv)
+    classes = choose_classes(args, CLASSES)
+    names = read_names(existing_file(args.list, 'list'))
+    folder = args.root / 'Annotations'
+    missing = [n for n in names if not (folder / f'{n}.xml').is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of {len(names)} images of {args.list} have no '
+            f'{folder}/ID.xml, first {missing[0]}'
+        )
+    objects = {
+        name: read_objects(folder / f'{name}.xml')
+        for name in progress(names, 'annotations')
+    }
+    print(write_labels(args, args.root / 'JPEGImages', objects, classes, {}))
+    difficult = sum(sum(found.values()) for found in objects.values())
+    print(f'{difficult} labels rest on objects marked as difficult alone')
+
+
+if __name__ == '__main__':
+    run(main)
