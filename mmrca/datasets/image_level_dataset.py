@@ -95,7 +95,9 @@ class ImageLevelDataset(BaseSegDataset):
     @property
     def num_classes(self) -> int:
         """L, the foreground classes."""
-        return len(self.metainfo['classes']) - 1
+        # The property metainfo copies everything it holds, which takes
+        # minutes when asked for each of 82,000 images.
+        return len(self._metainfo['classes']) - 1
 
     def load_data_list(self) -> list[dict]:
         """Read and check the label list and assign the memory rows."""

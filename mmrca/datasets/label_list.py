@@ -133,9 +133,9 @@ def image_ids(
         other = owner.setdefault(image_id, name)
         if other != name:
             raise ValueError(
-                f'images {files[other]} and {files[name]} would share the '
-                f'mask and the label {image_id}.png; keep one of them or '
-                'give it another name.'
+                f"'{other}' and '{name}' are one image, or two that would "
+                f'share the mask and the label {image_id}.png; keep one of '
+                'them, or give it another name.'
             )
     return ids
 

@@ -57,6 +57,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def read_names(path: str) -> list[str]:
+    """Read a list of images: the first word of each line.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: An image is listed twice, or none is.
+    """
+    text = Path(path).read_text(encoding='utf-8-sig')
+    names = [line.split()[0] for line in text.splitlines() if line.strip()]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice or not names:
+        what = f'has {len(twice)} images twice: {_some(twice)}'
+        raise ValueError(f'list {path} {what if twice else "is empty"}')
+    return names
+
+
 def choose_classes(args: Namespace, own: Sequence[str]) -> list[str]:
     """Settle the classes and their order, and that nothing is overwritten.
 
@@ -75,24 +91,27 @@ def choose_classes(args: Namespace, own: Sequence[str]) -> list[str]:
     _check_out(args)
     beside = args.out.parent / 'classes.txt'
     source = args.classes or (beside if beside.is_file() else None)
-    classes = list(own)
-    if source:
-        text = source.read_text(encoding='utf-8-sig')
-        classes = [line.strip() for line in text.splitlines() if line.strip()]
-        if beside.is_file() and not args.overwrite:
-            written = beside.read_text(encoding='utf-8-sig').split('\n')
-            if classes != [line.strip() for line in written if line.strip()]:
-                raise ValueError(
-                    f'{beside} holds other classes than {source}: write to '
-                    'another folder, or --overwrite'
-                )
+    classes = _read_classes(source) if source else list(own)
+    agree = not beside.is_file() or classes == _read_classes(beside)
+    if not (agree or args.overwrite):
+        raise ValueError(
+            f'{beside} holds other classes than {source}: write to another '
+            'folder, or --overwrite'
+        )
     _check_classes(classes, source or 'the input')
     return classes
+
+
+def _read_classes(path: Path) -> list[str]:
+    text = path.read_text(encoding='utf-8-sig')
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _check_out(args: Namespace) -> None:
     lists = [args.out, args.val] if args.val else [args.out]
     for path in lists:
+        if path.name == 'classes.txt':
+            raise ValueError(f'{path} will name the classes; write elsewhere')
         if path.suffix not in ('.csv', '.json', '.txt'):
             raise ValueError(f'{path} must end in .csv, .json or .txt')
         if path.exists() and not args.overwrite:

@@ -43,7 +43,15 @@ class PackImageLabels(PackSegInputs):
 
         Returns:
             ``inputs`` and ``data_samples``.
+
+        Raises:
+            ValueError: A transform has padded the image.
         """
+        if 'pad_shape' in results:
+            raise ValueError(
+                'the pipeline pads the image, so its padding would count as '
+                'image: leave out Pad, model.data_preprocessor.size pads.'
+            )
         packed = super().transform(results)
         label = np.zeros(results['num_classes'], np.float32)
         row = np.zeros(results['num_classes'], np.int64)

@@ -1,9 +1,16 @@
+import tempfile
+import time
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from PIL import Image
 
+from mmrca.datasets import ImageLevelDataset
+from mmrca.label_inputs import collect_inputs
 from mmrca.registry import DATASETS
 from tests import tiny
 
@@ -80,8 +87,143 @@ def test_a_bad_list_is_one_clear_sentence(root, labels, says):
             'image folder nowhere does not',
         ),
         (dict(metainfo=dict(classes=('red', 'green'))), "'background'"),
+        (dict(rows_per_class=0), 'rows_per_class must be 1 or more, not 0'),
+        (
+            dict(data_prefix=dict(img_path='images'), data_root=None),
+            'image folder images does not',
+        ),
     ],
 )
 def test_a_bad_setting_is_one_clear_sentence(root, changes, says):
     with pytest.raises((ValueError, FileNotFoundError), match=says):
         build(root, **changes)
+
+
+def write_mixed(root: Path) -> None:
+    for name in ('a.jpg', 'cats/b.JPG', 'cats/two words.png', 'c.jpeg'):
+        path = root / 'photos' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        form = 'PNG' if name.endswith('png') else 'JPEG'
+        Image.new('RGB', (8, 6)).save(path, form)
+
+
+def test_mixed_suffixes_subfolders_and_blanks(root):
+    write_mixed(root)
+    (root / 'labels.csv').write_text(
+        'a,red\ncats/two words,traffic light,red\ncats/b.JPG,blue\nc,red\n'
+    )
+    dataset = build(
+        root,
+        ann_file=str(root / 'labels.csv'),
+        data_prefix=dict(img_path=str(root / 'photos')),
+        img_suffix=None,
+        metainfo=dict(classes=('background', 'red', 'traffic light', 'blue')),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='mmrca.PackImageLabels'),
+        ],
+    )
+    ids = [dataset[i]['data_samples'].img_id for i in range(4)]
+    assert ids == ['a', 'cats/two words', 'cats/b', 'c']
+    assert dataset[1]['data_samples'].gt_label.tolist() == [1, 1, 0]
+    assert dataset[1]['inputs'].shape == (3, 6, 8)
+    assert 'seg_map_path' not in dataset.get_data_info(0)
+
+
+def test_notation_does_not_change_the_fingerprint(root):
+    one = build(root, '0 0\n1 1 2\n2 0 2\n').fingerprint
+    (root / 'labels.json').write_text(
+        '{"0.png": ["red"], "1": ["blue", 1], "2": [0, "blue"]}'
+    )
+    other = build(root, ann_file=str(root / 'labels.json'), img_suffix=None)
+    assert other.fingerprint == one
+
+
+def test_two_files_of_one_label_name_are_refused(root):
+    Image.new('RGB', (8, 8)).save(root / 'images/0.jpg')
+    with pytest.raises(ValueError, match=r'image 0 may be 0\.jpg or 0\.png'):
+        build(root, '0 0\n', img_suffix=None)
+    with pytest.raises(ValueError, match=r"'0\.jpg' and '0\.png' .* 0\.png"):
+        build(root, '0.jpg 0\n0.png 1\n', img_suffix=None)
+
+
+def test_missing_masks_show_before_training(root):
+    (root / 'masks/1.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'1 of 3 masks .* 1\.png'):
+        build(root)
+    images = dict(img_path=str(root / 'images'))
+    with pytest.raises(ValueError, match='set data_prefix'):
+        build(root, data_prefix=images)
+
+
+def test_masks_saliency_and_labels_lie_in_the_images_subfolders(tmp_path):
+    write_mixed(tmp_path)
+    (tmp_path / 'labels.txt').write_text('cats/b 0\n')
+    for part in ('masks', 'saliency'):
+        (tmp_path / part / 'cats').mkdir(parents=True)
+        Image.new('L', (8, 6), 51).save(tmp_path / part / 'cats/b.png')
+    dataset = ImageLevelDataset(
+        str(tmp_path / 'labels.txt'),
+        dict(classes=('background', 'cat')),
+        dict(
+            img_path=str(tmp_path / 'photos'),
+            seg_map_path=str(tmp_path / 'masks'),
+        ),
+    )
+    (item,) = collect_inputs(dataset, str(tmp_path / 'saliency'))
+    assert item.mask == str(tmp_path / 'masks/cats/b.png')
+    assert item.saliency == tmp_path / 'saliency/cats/b.png'
+
+
+@pytest.fixture(scope='module')
+def coco_sized():
+    """A folder of 82,000 images and their 240,000 labels of 80 classes."""
+    labels = coco_sized_labels()
+    # Not pytest's tmp_path, which stays for three runs.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for name in labels:
+            (folder / f'{name}.jpg').touch()
+        lines = (' '.join(map(str, (n, *c))) for n, c in labels.items())
+        (folder / 'labels.txt').write_text('\n'.join(lines))
+        yield folder, labels
+
+
+def test_rows_of_a_list_of_cocos_size(coco_sized):
+    folder, labels = coco_sized
+    cap = 500
+    start = time.perf_counter()
+    dataset = ImageLevelDataset(
+        str(folder / 'labels.txt'),
+        dict(classes=('background', *map('class {}'.format, range(80)))),
+        dict(img_path=str(folder)),
+        rows_per_class=cap,
+    )
+    # Seconds; it took minutes while each image copied the metainfo.
+    assert time.perf_counter() - start < 30
+    visits = Counter(c for classes in labels.values() for c in classes)
+    assert (len(dataset), visits.total()) == (82_000, 240_000)
+    sizes = [min(visits[c], cap) for c in range(80)]
+    assert dataset.row_class == [c for c in range(80) for _ in range(sizes[c])]
+    first = [sum(sizes[:c]) for c in range(80)]
+    seen = Counter()
+    for index, (name, classes) in enumerate(labels.items()):
+        rows = [first[c] + seen[c] % sizes[c] for c in classes]
+        seen.update(classes)
+        if index % 9 == 0:
+            info = dataset.get_data_info(index)
+            assert info['img_id'] == name
+            assert info['gt_label'] == classes
+            assert info['memory_row'] == rows
+
+
+def coco_sized_labels() -> dict[str, list[int]]:
+    rng = np.random.default_rng(0)
+    counts = np.full(82_000, 2)
+    counts[: 240_000 - counts.sum()] += 1
+    rng.shuffle(counts)
+    picks = np.argsort(rng.random((82_000, 80)), axis=1)
+    return {
+        f'{i:012d}': sorted(pick[:n].tolist())
+        for i, (n, pick) in enumerate(zip(counts, picks, strict=True))
+    }

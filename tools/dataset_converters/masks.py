@@ -20,6 +20,7 @@ from mmrca.cli import existing_file, run
 from mmrca.datasets.list_writer import (
     add_arguments,
     choose_classes,
+    read_names,
     write_labels,
 )
 from mmrca.progress import progress
@@ -53,9 +54,9 @@ def mask_names(folder: Path, chosen: str | None) -> list[str]:
     )
     if chosen is None:
         return found
-    text = Path(existing_file(chosen, 'list')).read_text(encoding='utf-8-sig')
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    missing = sorted(set(names) - set(found))
+    names = read_names(existing_file(chosen, 'list'))
+    there = set(found)
+    missing = [name for name in names if name not in there]
     if missing:
         raise FileNotFoundError(
             f'{len(missing)} of {len(names)} masks of {chosen} are not in '

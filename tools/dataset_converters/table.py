@@ -10,26 +10,30 @@ names the image, with or without suffix; any of these may follow:
 - one row an image: a class in each further column, or several in one cell,
   separated by comma, semicolon or ``|``;
 - one row a pair: an image comes in as many rows as it shows classes;
-- one column a class, with the class's name in the header and 1 where the
-  image shows it, 0 or nothing where not.
+- one column a class, with the class's name in the header and 1, x, yes or
+  true where the image shows it; 0, no, false or nothing where not.
 
-A first row whose image is not there is taken as the header. If the table has
+A first row that names no image is taken as the header. If the table has
 other columns, too, say which to read: ``--columns photo tags``.
 """
 
 import argparse
 import csv
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmrca.cli import existing_file, run
-from mmrca.datasets.label_list import find_images
+from mmrca.datasets.label_list import IMAGE_SUFFIXES, find_images
 from mmrca.datasets.list_writer import (
     add_arguments,
     choose_classes,
     write_labels,
 )
+
+# What a cell of a column for each class may hold.
+YES, NO = {'1', 'x', 'yes', 'true'}, {'', '0', 'no', 'false'}
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -64,7 +68,7 @@ def read_rows(path: str) -> list[list[str]]:
         ) from error
     first = re.sub(r'"[^"]*"', '', text.partition('\n')[0])
     delimiter = max(';\t,', key=first.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)
     rows = [[cell.strip() for cell in row] for row in reader]
     rows = [row for row in rows if any(row)]
     if not rows:
@@ -91,6 +95,14 @@ def pick_columns(
     return [[row[p] if p < len(row) else '' for p in places] for row in rows]
 
 
+def is_header(row: list[str], images: Path) -> bool:
+    """Tell whether a first row names no image, neither there nor missing."""
+    name = row[0].lower()
+    return not name.endswith(IMAGE_SUFFIXES) and not find_images(
+        images, [row[0]]
+    )
+
+
 def find_classes(
     header: list[str] | None, rows: list[list[str]]
 ) -> dict[str, list[str]]:
@@ -99,15 +111,23 @@ def find_classes(
     Args:
         header: Names of the columns, None if the table has none.
         rows: An image and what stands in the other columns.
+
+    Raises:
+        ValueError: A row has no image.
     """
-    marks = {cell for row in rows for cell in row[1:]}
-    ticked = header is not None and len(header) > 2 and marks <= {'0', '1', ''}
+    marks = {cell.lower() for row in rows for cell in row[1:]}
+    ticked = header is not None and len(header) > 2 and marks <= YES | NO
     labels: dict[str, list[str]] = {}
     for image, *cells in rows:
+        if not image:
+            raise ValueError(
+                f'a row has no image before {" ".join(cells)!r}; name it, or '
+                'remove the row'
+            )
         shown = labels.setdefault(image.replace('\\', '/'), [])
         if ticked:
             names = zip(header[1:], cells, strict=False)
-            shown += [name for name, cell in names if cell == '1']
+            shown += [name for name, cell in names if cell.lower() in YES]
         else:
             words = (
                 word for cell in cells for word in re.split('[,;|]', cell)
@@ -123,13 +143,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.columns:
         rows = pick_columns(rows, args.columns, args.table)
     header = None
-    if args.columns or not find_images(args.images, [rows[0][0]]):
+    if args.columns or is_header(rows[0], args.images):
         header = rows.pop(0)
         print(f'header: {", ".join(header)}')
     labels = find_classes(header, rows)
     used = {name for shown in labels.values() for name in shown}
     classes = choose_classes(args, sorted(used))
     print(write_labels(args, args.images, labels, classes, {}))
+    twice = sum(len(shown) - len(set(shown)) for shown in labels.values())
+    if twice:
+        print(f'{twice} labels stood in the table twice')
 
 
 if __name__ == '__main__':

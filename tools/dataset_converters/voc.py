@@ -22,6 +22,7 @@ from mmrca.cli import existing_file, run
 from mmrca.datasets.list_writer import (
     add_arguments,
     choose_classes,
+    read_names,
     write_labels,
 )
 from mmrca.progress import progress
@@ -44,22 +45,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('list', help='list of the images to take')
     add_arguments(parser)
     return parser.parse_args(argv)
-
-
-def read_names(path: str) -> list[str]:
-    """Read the images' names from any of the lists in use.
-
-    Raises:
-        ValueError: An image is listed twice, or none is.
-    """
-    lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
-    words = [line.split()[0] for line in lines if line.strip()]
-    names = [PurePosixPath(word).stem for word in words]
-    if len(set(names)) != len(names) or not names:
-        twice = [n for n in dict.fromkeys(names) if names.count(n) > 1][:1]
-        what = f'lists {twice[0]} twice' if twice else 'is empty'
-        raise ValueError(f'{path} {what}; correct the list')
-    return names
 
 
 def read_objects(path: Path) -> dict[str, bool]:
@@ -89,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)
     classes = choose_classes(args, CLASSES)
-    names = read_names(existing_file(args.list, 'list'))
+    listed = read_names(existing_file(args.list, 'list'))
+    names = [PurePosixPath(name).stem for name in listed]
     folder = args.root / 'Annotations'
     missing = [n for n in names if not (folder / f'{n}.xml').is_file()]
     if missing:

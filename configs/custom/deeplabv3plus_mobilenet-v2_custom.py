@@ -1,0 +1,17 @@
+# A segmenter of your own images, trained on the pseudo-labels in LABEL_DIR.
+# MMSegmentation's own data set wants images of one suffix, here .jpg. There
+# are no masks to validate with.
+_base_ = [
+    '../rca_seg/deeplabv3plus_mobilenet-v2_voc20-mini.py',
+    '../_base_/datasets/custom.py',
+]
+model = dict(decode_head=dict(num_classes={{_base_.own_num_labels}}))
+train_dataloader = dict(
+    dataset=dict(
+        metainfo={{_base_.own_metainfo}},
+        ann_file={{_base_.own_ids}},
+        data_prefix=dict(img_path={{_base_.own_images}}),
+    )
+)
+val_dataloader = val_evaluator = val_cfg = None
+test_dataloader = test_evaluator = test_cfg = None
