@@ -154,7 +154,7 @@ def write_labels(
     args: Namespace,
     folder: Path,
     labels: Mapping[str, Collection[str]],
-    classes: Sequence[str],
+    classes: list[str],
     skipped: Mapping[str, str],
 ) -> str:
     """Check what a converter found, write it and read it back.
@@ -233,7 +233,7 @@ def _split(entries: _Labels, args: Namespace) -> dict[Path, _Labels]:
 
 def _write(
     lists: dict[Path, _Labels],
-    classes: Sequence[str],
+    classes: list[str],
     skipped_file: Path,
     skipped: dict[str, str],
 ) -> None:
@@ -249,12 +249,16 @@ def _write(
     try:
         for path, text in texts.items():
             (whole / path.name).write_text(text, encoding='utf-8')
-        for path, entries in lists.items():
-            if read_labels(whole / path.name, classes) != entries:
-                raise ValueError(
-                    f'{path} does not read back as it was written; a class '
-                    'or image name holds characters that a list cannot'
-                )
+        same = [
+            read_labels(whole / path.name, classes) == entries
+            for path, entries in lists.items()
+        ]
+        if not all(same) or _read_classes(whole / 'classes.txt') != classes:
+            raise ValueError(
+                f'{skipped_file.parent}: the lists do not read back as they '
+                'were written; is there a line break in the name of an image '
+                'or a class?'
+            )
         for path in texts:
             os.replace(whole / path.name, path)
     finally:

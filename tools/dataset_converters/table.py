@@ -13,7 +13,8 @@ names the image, with or without suffix; any of these may follow:
 - one column a class, with the class's name in the header and 1, x, yes or
   true where the image shows it; 0, no, false or nothing where not.
 
-A first row that names no image is taken as the header. If the table has
+A first row that names no image, and no class of the other rows, is taken as
+the header. If the table has
 other columns, too, say which to read: ``--columns photo tags``.
 """
 
@@ -95,12 +96,13 @@ def pick_columns(
     return [[row[p] if p < len(row) else '' for p in places] for row in rows]
 
 
-def is_header(row: list[str], images: Path) -> bool:
-    """Tell whether a first row names no image, neither there nor missing."""
-    name = row[0].lower()
-    return not name.endswith(IMAGE_SUFFIXES) and not find_images(
-        images, [row[0]]
-    )
+def has_header(rows: list[list[str]], images: Path) -> bool:
+    """Tell a header from an image, which may be a missing one."""
+    first, *others = rows
+    if first[0].lower().endswith(IMAGE_SUFFIXES):
+        return False
+    later = {cell for row in others for cell in row[1:] if cell}
+    return later.isdisjoint(first[1:]) and not find_images(images, first[:1])
 
 
 def find_classes(
@@ -143,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.columns:
         rows = pick_columns(rows, args.columns, args.table)
     header = None
-    if args.columns or is_header(rows[0], args.images):
+    if args.columns or has_header(rows, args.images):
         header = rows.pop(0)
         print(f'header: {", ".join(header)}')
     labels = find_classes(header, rows)
