@@ -1,5 +1,8 @@
 # Image-level labels; masks are read by validation only.
 _base_ = './voc20_mini.py'
+# A crop keeps its image's labels, whether or not it shows the objects. Crops
+# that are smaller than the model's input are padded by its data_preprocessor,
+# at the bottom and the right; a Pad in here would count as image.
 crop_size = (224, 224)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
