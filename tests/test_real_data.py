@@ -41,6 +41,27 @@ def test_every_label_of_the_training_list_has_a_row(rca):
     assert (len(dataset), len(dataset.row_class)) == (628, 1046)
 
 
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_masks_convert_to_the_lists_that_are_there(
+    repo, voc20_mini, tmp_path, split
+):
+    out = tmp_path / f'{split}_cls.txt'
+    command = [
+        sys.executable,
+        'tools/dataset_converters/masks.py',
+        voc20_mini / 'SegmentationClass',
+        voc20_mini / 'JPEGImages',
+        out,
+        '--classes',
+        voc20_mini / 'labels/classes.txt',
+        '--list',
+        voc20_mini / f'ImageSets/Segmentation/{split}.txt',
+    ]
+    subprocess.run(command, cwd=repo, check=True, capture_output=True)
+    there = voc20_mini / f'labels/{split}_cls.txt'
+    assert out.read_text() == there.read_text()
+
+
 @pytest.mark.parametrize('name', [RCA, SEG])
 def test_the_weights_fill_every_backbone_tensor(repo, mobilenet_v2, name):
     init_default_scope('mmseg')

@@ -31,6 +31,11 @@ def test_notations_of_one_list(tmp_path, name, text):
     assert list(labels.items()) == [('b', [0, 2]), ('a', [1])]
 
 
+def test_numbers_ascend(tmp_path):
+    classes = [f'class {c}' for c in range(40)]
+    assert read(tmp_path, 'l', 'a 33 8 1', classes) == {'a': [1, 8, 33]}
+
+
 @pytest.mark.parametrize('name', ['l.csv', 'l.json'])
 def test_blanks_commas_and_quotes_in_names(tmp_path, name):
     classes = ('traffic light', 'salt, pepper', 'a "b"')

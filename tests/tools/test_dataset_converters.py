@@ -170,6 +170,7 @@ def instances(prefix: str = '') -> dict:
             annotation(7, 1, crowd=1),
             annotation(5, 1, crowd=1),
             annotation(5, 1),
+            annotation(5, 1, crowd=1),
         ],
     )
 
