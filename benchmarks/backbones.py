@@ -5,7 +5,7 @@
 
 The trainings start from random weights and see 40 drawn images of 64 pixels
 for 20 iterations: they show that a recipe learns and what it costs, not how
-good it becomes. About 1 minute each on one CPU core, ResNet38 about 5.
+good it becomes. About 1 minute each on one CPU core, ResNet38 about 4.
 """
 
 import argparse
