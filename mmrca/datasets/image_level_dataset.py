@@ -115,6 +115,23 @@ class ImageLevelDataset(BaseSegDataset):
             for image in labels
         ]
 
+    def prepare_data(self, idx: int) -> dict | None:
+        """Run the pipeline on an image.
+
+        Raises:
+            ValueError: It failed, for instance at a broken file.
+        """
+        try:
+            return super().prepare_data(idx)
+        # What decoders raise has no common type and does not name the file.
+        except Exception as error:
+            path = self.get_data_info(idx)['img_path']
+            reason = ' '.join(str(error).split())
+            raise ValueError(
+                f'image {path} or its mask cannot be used, replace it or '
+                f'remove it from {self.ann_file}: {reason}'
+            ) from error
+
     def _find(self, names: Collection[str]) -> dict[str, str]:
         folder = self.data_prefix['img_path']
         found = find_images(folder, names, self.img_suffix)

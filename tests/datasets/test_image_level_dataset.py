@@ -9,6 +9,7 @@ import torch
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mmrca.cli import sentence
 from mmrca.datasets import ImageLevelDataset
 from mmrca.label_inputs import collect_inputs
 from mmrca.registry import DATASETS
@@ -227,3 +228,17 @@ def coco_sized_labels() -> dict[str, list[int]]:
         f'{i:012d}': sorted(pick[:n].tolist())
         for i, (n, pick) in enumerate(zip(counts, picks, strict=True))
     }
+
+
+@pytest.mark.parametrize('content', [b'', b'no image'])
+def test_a_broken_image_is_named(root, content):
+    dataset = build(root)
+    (root / 'images/1.png').write_bytes(content)
+    loader = torch.utils.data.DataLoader(
+        dataset, num_workers=1, collate_fn=list
+    )
+    with pytest.raises(ValueError) as error:
+        list(loader)
+    said = sentence(error.value)
+    assert f'image {root}/images/1.png' in said
+    assert 'replace it' in said

@@ -3,7 +3,7 @@
 Usage:
     python tools/dataset_converters/coco.py \
         data/coco/annotations/instances_train2014.json \
-        data/coco/train2014 data/coco/labels/train_cls.txt
+        data/coco/train2014 data/coco/labels/train2014_cls.txt
 
 The 80 classes are numbered without the gaps of COCO's category ids, in their
 order. Crowd regions count as objects do: they show the class. How many labels

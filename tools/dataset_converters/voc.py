@@ -2,7 +2,7 @@
 
 Usage:
     python tools/dataset_converters/voc.py data/VOCdevkit/VOC2012 \
-        train_aug.txt data/VOCdevkit/VOC2012/labels/train_cls.txt
+        train_aug.txt data/VOCdevkit/VOC2012/labels/trainaug_cls.txt
 
 The list of images may be one of VOC's own (ImageSets/Segmentation/train.txt),
 DeepLab's list of the 10,582 images with SBD's (``/JPEGImages/ID.jpg

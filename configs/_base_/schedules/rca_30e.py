@@ -1,6 +1,7 @@
 # The paper's 30 epochs of 8 images an iteration. --auto-scale-lr fits the
 # learning rate to other numbers of images and processes. Nesterov's momentum,
-# the weight decay and the epochs of the decay are the released code's.
+# the weight decay and the epochs of the decay are the released code's, the
+# decay's factor is a guess.
 max_epochs = 30
 optim_wrapper = dict(
     type='OptimWrapper',
