@@ -27,8 +27,6 @@ env: $(READY)
 $(READY): $(REQUIREMENTS) setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo 'error: $(PYTHON) is not Python 3.11 or newer, say make PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@command -v $(CXX) > /dev/null || \
-	    { echo 'error: $(CXX) is missing, pydensecrf2 is compiled with it (Debian: apt-get install g++)' >&2; exit 1; }
 	@echo 'Making $(VENV): pip downloads and installs the pinned packages, about 3 minutes with a CPU build of torch'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -r requirements/pinned.txt

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from mmrca import numba_crf
 from mmrca.ops import dense_crf as torch_crf
@@ -87,9 +87,10 @@ def dense_crf(
         share = _share(scores.detach().float())
     else:
         share = _share(torch.from_numpy(scores.astype(np.float32)))
-    pixels = image.astype(np.float32)
+    pixels = image
     if half_resolution:
-        pixels, share = _halve(pixels, share)
+        # Averages over 2 x 2 pixels would blur the very edges.
+        pixels, share = image[::2, ::2], share[:, ::2, ::2]
         gaussian_sxy, bilateral_sxy = gaussian_sxy / 2, bilateral_sxy / 2
     kernels = [
         (_features(pixels, gaussian_sxy), gaussian_compat),
@@ -99,9 +100,7 @@ def dense_crf(
     marginals = _infer(backend, energy.flatten(1), kernels, iterations)
     marginals = marginals.reshape(share.shape)
     if half_resolution:
-        marginals = interpolate(
-            marginals[None], size=image.shape[:2], mode='bilinear'
-        )[0]
+        marginals = _double(marginals, *image.shape[:2])
     return marginals if isinstance(scores, Tensor) else marginals.numpy()
 
 
@@ -111,13 +110,14 @@ def _share(scores: Tensor) -> Tensor:
     return torch.where(total > 0, scores / total, even)
 
 
-def _halve(pixels: np.ndarray, share: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Average [H, W, 3] and [L, H, W] over squares of about 2 x 2 pixels."""
-    size = [(length + 1) // 2 for length in pixels.shape[:2]]
-    channels = torch.from_numpy(pixels).permute(2, 0, 1)
-    small = interpolate(channels[None], size=size, mode='area')[0]
-    share = interpolate(share[None], size=size, mode='area')[0]
-    return small.permute(1, 2, 0).numpy(), share
+def _double(marginals: Tensor, height: int, width: int) -> Tensor:
+    """Fill in the pixels between those that were kept."""
+    size = [2 * length - 1 for length in marginals.shape[1:]]
+    fine = interpolate(
+        marginals[None], size=size, mode='bilinear', align_corners=True
+    )
+    missing = (0, width - size[1], 0, height - size[0])
+    return pad(fine, missing, mode='replicate')[0]
 
 
 def _features(

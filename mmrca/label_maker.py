@@ -201,11 +201,10 @@ def label_pixels(
     Returns:
         uint8 [H, W] on the CPU, as :func:`mmrca.ops.pseudo_label.fuse`.
     """
-    scores = torch.cat([cue[None], cams]).cpu()
+    scores = torch.cat([cue[None], cams])
     if settings.get('crf') is not None:
-        rgb = np.ascontiguousarray(image[..., ::-1])
-        marginals = dense_crf(rgb, scores.numpy(), **settings['crf'])
-        scores = torch.from_numpy(marginals)
+        scores = dense_crf(image[..., ::-1], scores, **settings['crf'])
+    scores = scores.cpu()
     return fuse(scores[1:], scores[0], classes, settings['margin'])
 
 

@@ -1,9 +1,58 @@
+import importlib.util
+import inspect
 import sys
 
 import numpy as np
 import pytest
+import torch
 
 from mmrca.dense_crf import dense_crf
+
+HAS_PYDENSECRF = importlib.util.find_spec('pydensecrf') is not None
+needs_pydensecrf = pytest.mark.skipif(
+    not HAS_PYDENSECRF, reason='pydensecrf2 is not installed'
+)
+OURS = ('numba', 'torch')
+ALL = (*OURS, pytest.param('pydensecrf', marks=needs_pydensecrf))
+
+
+def photo(height=48, width=64, labels=3):
+    """Blobs of colour with grain, and scores that fit them badly."""
+    random = np.random.default_rng(1)
+
+    def blobs(channels, cells):
+        coarse = torch.tensor(random.normal(size=(1, channels, cells, cells)))
+        size = (height, width)
+        return torch.nn.functional.interpolate(coarse, size, mode='bicubic')
+
+    shades = blobs(3, 6)[0].permute(1, 2, 0).numpy() * 60 + 128
+    grain = random.normal(scale=6, size=shades.shape)
+    image = (shades + grain).clip(0, 255).astype(np.uint8)
+    return image, blobs(labels, 4)[0].exp().float().numpy()
+
+
+def by_pydensecrf(image, scores):
+    """The package used as its README does, with the customary values."""
+    from pydensecrf.densecrf import DenseCRF2D
+
+    share = scores / scores.sum(0)
+    crf = DenseCRF2D(image.shape[1], image.shape[0], len(scores))
+    crf.setUnaryEnergy(-np.log(share.clip(1e-5)).reshape(len(scores), -1))
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseBilateral(sxy=80, srgb=13, rgbim=image, compat=10)
+    return np.array(crf.inference(10)).reshape(scores.shape)
+
+
+@needs_pydensecrf
+@pytest.mark.parametrize('labels', [2, 4, 21])
+@pytest.mark.parametrize('backend', ALL)
+def test_agrees_with_pydensecrf(backend, labels):
+    image, scores = photo(labels=labels)
+    ours = dense_crf(image, scores, backend=backend)
+    theirs = by_pydensecrf(image, scores)
+    assert (theirs.argmax(0) != scores.argmax(0)).mean() > 0.05
+    assert (ours.argmax(0) == theirs.argmax(0)).mean() >= 0.9999
+    assert np.abs(ours - theirs).max() < 1e-3
 
 
 def two_halves(height=16, width=24):
@@ -45,13 +94,15 @@ def mean_field(image, scores, iterations, gaussian, bilateral):
     return marginals.reshape(scores.shape)
 
 
-def test_agrees_with_exact_mean_field():
-    # The package's lattice is an approximation: hence the tolerance.
+@pytest.mark.parametrize('backend', ALL)
+def test_agrees_with_exact_mean_field(backend):
+    # The lattice is an approximation: hence the tolerance.
     image, _, scores = two_halves(10, 14)
     options = dict(gaussian_sxy=2, bilateral_sxy=6, bilateral_srgb=20)
     ours = dense_crf(
         image,
         scores,
+        backend=backend,
         iterations=3,
         gaussian_compat=1,
         bilateral_compat=2,
@@ -63,29 +114,72 @@ def test_agrees_with_exact_mean_field():
     assert np.abs(ours - exact).mean() < 0.03
 
 
-def test_noise_is_cleaned_up_to_the_colour_edge():
+@pytest.mark.parametrize('backend', ALL)
+def test_noise_is_cleaned_up_to_the_colour_edge(backend):
     image, truth, scores = two_halves()
     assert (scores.argmax(0) != truth).mean() > 0.03
-    np.testing.assert_array_equal(dense_crf(image, scores).argmax(0), truth)
+    labels = dense_crf(image, scores, backend=backend).argmax(0)
+    np.testing.assert_array_equal(labels, truth)
 
 
-def test_posterior_is_a_distribution():
-    image, _, scores = two_halves()
-    marginals = dense_crf(image, scores)
+@pytest.mark.parametrize('labels', [1, 2, 3, 7])
+@pytest.mark.parametrize('half', [False, True])
+@pytest.mark.parametrize('backend', OURS)
+def test_posterior_is_a_distribution(backend, half, labels):
+    image, scores = photo(13, 10, labels)
+    options = dict(backend=backend, half_resolution=half)
+    marginals = dense_crf(image, scores, **options)
     assert marginals.dtype == np.float32
     assert marginals.shape == scores.shape
+    assert (marginals >= 0).all()
     np.testing.assert_allclose(marginals.sum(0), 1, rtol=1e-5)
 
 
-def test_order_of_channels_does_not_matter():
-    image, _, scores = two_halves()
-    scores = np.concatenate([scores, scores.mean(0, keepdims=True)])
-    order = [2, 0, 1]
+@pytest.mark.parametrize('backend', OURS)
+def test_order_of_channels_does_not_matter(backend):
+    # Six labels: the numba backend filters four and one, and takes the last
+    # from the sum, so each of these roles changes hands.
+    image, scores = photo(20, 20, 6)
+    order = [5, 4, 3, 0, 1, 2]
     np.testing.assert_allclose(
-        dense_crf(image, scores[order]),
-        dense_crf(image, scores)[order],
-        atol=1e-5,
+        dense_crf(image, scores[order], backend=backend),
+        dense_crf(image, scores, backend=backend)[order],
+        atol=1e-4,
     )
+
+
+@pytest.mark.parametrize('backend', OURS)
+def test_nothing_to_tell_labels_apart(backend):
+    image = np.full((9, 14, 3), 77, dtype=np.uint8)
+    scores = np.full((5, 9, 14), 0.3)
+    marginals = dense_crf(image, scores, backend=backend)
+    np.testing.assert_allclose(marginals, 0.2, atol=1e-5)
+
+
+@pytest.mark.parametrize('backend', ALL)
+def test_tensors_give_what_arrays_give(backend):
+    image, scores = photo()
+    tensor = dense_crf(image, torch.from_numpy(scores), backend=backend)
+    assert isinstance(tensor, torch.Tensor)
+    array = dense_crf(image, scores, backend=backend)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+
+
+@pytest.mark.parametrize('size', [(20, 30), (21, 31)])
+def test_half_resolution_fills_in_between_every_second_pixel(size):
+    image, scores = photo(*size)
+    half = dense_crf(image, scores, half_resolution=True)
+    kept = dense_crf(
+        image[::2, ::2],
+        scores[:, ::2, ::2],
+        gaussian_sxy=1.5,
+        bilateral_sxy=40,
+    )
+    np.testing.assert_allclose(half[:, ::2, ::2], kept, atol=1e-6)
+    means = (kept[:, :, 1:] + kept[:, :, :-1]) / 2
+    np.testing.assert_allclose(half[:, ::2, 1:-1:2], means, atol=1e-6)
+    means = (kept[:, 1:] + kept[:, :-1]) / 2
+    np.testing.assert_allclose(half[:, 1:-1:2, ::2], means, atol=1e-6)
 
 
 def test_only_ratios_of_scores_count():
@@ -103,19 +197,36 @@ def test_pixels_without_a_score_follow_the_others():
     np.testing.assert_array_equal(marginals.argmax(0), truth)
 
 
-@pytest.mark.parametrize('shape', [(1, 1), (1, 9), (7, 1)])
-def test_tiny_images(shape):
+@pytest.mark.parametrize('shape', [(1, 1), (1, 9), (7, 1), (2, 2)])
+@pytest.mark.parametrize('half', [False, True])
+@pytest.mark.parametrize('backend', ALL)
+def test_tiny_images(backend, half, shape):
     image = np.zeros((*shape, 3), dtype=np.uint8)
     scores = np.stack([np.full(shape, 0.2), np.full(shape, 0.8)])
-    assert (dense_crf(image, scores).argmax(0) == 1).all()
+    options = dict(backend=backend, half_resolution=half)
+    assert (dense_crf(image, scores, **options).argmax(0) == 1).all()
 
 
-def test_views_of_an_image_work():
+@pytest.mark.parametrize('backend', ALL)
+def test_views_and_readonly_arrays_work(backend):
     image, _, scores = two_halves()
     turned = np.ascontiguousarray(image[..., ::-1])[..., ::-1]
+    turned.flags.writeable = False
+    upside_down = np.ascontiguousarray(scores[::-1])[::-1]
+    upside_down.flags.writeable = False
     np.testing.assert_array_equal(
-        dense_crf(turned, scores), dense_crf(image, scores)
+        dense_crf(turned, upside_down, backend=backend),
+        dense_crf(image, scores, backend=backend),
     )
+
+
+@pytest.mark.parametrize('backend', OURS)
+def test_input_is_left_as_it_was(backend):
+    image, scores = photo()
+    before = image.copy(), scores.copy()
+    dense_crf(image, torch.from_numpy(scores), backend=backend)
+    np.testing.assert_array_equal(image, before[0])
+    np.testing.assert_array_equal(scores, before[1])
 
 
 @pytest.mark.parametrize(
@@ -141,6 +252,21 @@ def test_bad_option_is_named():
     image, _, scores = two_halves()
     with pytest.raises(ValueError, match='bilateral_srgb=0 must be positive'):
         dense_crf(image, scores, bilateral_srgb=0)
+    with pytest.raises(ValueError, match="backend='gpu' must be one of numba"):
+        dense_crf(image, scores, backend='gpu')
+
+
+@pytest.mark.parametrize('backend', OURS)
+def test_kernels_too_narrow_are_an_error(backend):
+    image, _, scores = two_halves()
+    options = dict(backend=backend, bilateral_srgb=1e-3, bilateral_sxy=1e-3)
+    with pytest.raises(ValueError, match='raise its sxy or srgb'):
+        dense_crf(image, scores, **options)
+
+
+def test_no_compiler_is_needed_by_default():
+    signature = inspect.signature(dense_crf)
+    assert signature.parameters['backend'].default == 'numba'
 
 
 def test_missing_package_is_named(monkeypatch):
@@ -148,4 +274,4 @@ def test_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'pydensecrf', None)
     monkeypatch.setitem(sys.modules, 'pydensecrf.densecrf', None)
     with pytest.raises(ImportError, match='pip install pydensecrf2'):
-        dense_crf(image, scores)
+        dense_crf(image, scores, backend='pydensecrf')

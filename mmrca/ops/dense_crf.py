@@ -80,7 +80,8 @@ def build_lattice(features: Tensor, weight: float = 1) -> Lattice:
     scaled = features * scale.to(features)
     strides = key_strides(scaled.amax(0).tolist())
     origin, rank, weights = _simplices(scaled)
-    known, vertices = _keys(origin, rank, strides).unique(return_inverse=True)
+    keys = _keys(origin, rank, strides)
+    known, vertices = torch.unique(keys, return_inverse=True)
     lattice = Lattice(vertices.T, weights.T, _neighbours(known, strides))
     rows = filter_planes(lattice, torch.ones_like(features[:, :1].T))
     return lattice._replace(weights=weights.T * (weight / rows).sqrt())
@@ -125,14 +126,13 @@ def _simplices(scaled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     offset = torch.stack([rest, *reversed(elevated)], 1)
     # Each coordinate to its nearest multiple of d+1. Where these do not sum
     # to 0, the ranks tell which coordinates go to the next one.
-    shrink = torch.tensor(1 / corners).to(offset)
-    multiple = (offset * shrink).round()
+    multiple = (offset * (1 / corners)).round()
     offset = offset - multiple * corners
     order = offset.argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1) + multiple.sum(1, keepdim=True).long()
     turn = (rank < 0).long() - (rank >= corners).long()
     rank = rank + turn * corners
-    part = (offset - turn * corners) * shrink
+    part = (offset - turn * corners) * (1 / corners)
     weights = offset.new_zeros(len(offset), corners + 1)
     weights.scatter_add_(1, corners - 1 - rank, part)
     weights.scatter_add_(1, corners - rank, -part)
