@@ -123,15 +123,16 @@ def _double(marginals: Tensor, height: int, width: int) -> Tensor:
 def _features(
     pixels: np.ndarray, sxy: float, srgb: float | None = None
 ) -> np.ndarray:
-    """Place, and colour if asked for, in standard deviations: [N, 2 or 5]."""
+    """Place, and colour if asked for, in standard deviations: [2 or 5, N]."""
     height, width = pixels.shape[:2]
-    features = np.empty((height, width, 5 if srgb else 2), np.float32)
-    features[..., 0] = np.arange(width, dtype=np.float32) / np.float32(sxy)
-    features[..., 1] = np.arange(height, dtype=np.float32)[:, None]
-    features[..., 1] /= np.float32(sxy)
+    features = np.empty((5 if srgb else 2, height, width), np.float32)
+    features[0] = np.arange(width, dtype=np.float32) / np.float32(sxy)
+    features[1] = np.arange(height, dtype=np.float32)[:, None]
+    features[1] /= np.float32(sxy)
     if srgb:
-        features[..., 2:] = pixels / np.float32(srgb)
-    return features.reshape(height * width, -1)
+        features[2:] = pixels.transpose(2, 0, 1)
+        features[2:] /= np.float32(srgb)
+    return features.reshape(len(features), -1)
 
 
 def _infer(
@@ -162,7 +163,7 @@ def _pydensecrf_field(
     crf = _pydensecrf().DenseCRF(pixels, labels)
     crf.setUnaryEnergy(energy)
     for features, weight in kernels:
-        crf.addPairwiseEnergy(np.ascontiguousarray(features.T), weight)
+        crf.addPairwiseEnergy(features, weight)
     return np.array(crf.inference(iterations), dtype=np.float32)
 
 

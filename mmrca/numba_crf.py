@@ -61,7 +61,7 @@ def mean_field(
 
     Args:
         energy: float32 [L, N], the unary energies.
-        kernels: Features and weight of each Gaussian kernel: float32 [N, d],
+        kernels: Features and weight of each Gaussian kernel: float32 [d, N],
             nonnegative, in standard deviations, and a positive number. The
             kernel is normalised symmetrically: by the square root of its
             row sums from both sides.
@@ -74,47 +74,46 @@ def mean_field(
         ValueError: If features spread too far for the lattice.
     """
     lattices = [build_lattice(*kernel) for kernel in kernels]
-    ones = np.ones((1, energy.shape[1]), dtype=np.float32)
-    # Marginals sum to 1 and filtering is linear, so the last label's message
-    # is what the others leave of this.
-    total = sum(filter_planes(lattice, ones) for lattice in lattices)[0]
-    marginals = _softmax(-energy)
+    values, message = -energy, np.empty_like(energy[:-1])
+    _softmax(values)
     for _ in range(iterations):
-        logits = -energy
+        # A constant added to all labels is none to the softmax. Less their
+        # mean the marginals sum to 0, and so does what the filter, which is
+        # linear, makes of them: the last label's message needs no filter.
+        values -= np.float32(1 / len(values))
+        message[:] = 0
         for lattice in lattices:
-            message = filter_planes(lattice, marginals[:-1])
-            logits[:-1] += message
-            logits[-1] -= message.sum(0)
-        logits[-1] += total
-        marginals = _softmax(logits)
-    return marginals
+            _add_filtered(lattice, values[:-1], message)
+        np.subtract(message, energy[:-1], out=values[:-1])
+        values[-1] = -(message.sum(0) + energy[-1])
+        _softmax(values)
+    return values
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    logits -= logits.max(0)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(0)
-    return logits
+def _softmax(values: np.ndarray) -> None:
+    values -= values.max(0)
+    np.exp(values, out=values)
+    values /= values.sum(0)
 
 
 def build_lattice(features: np.ndarray, weight: float = 1) -> Lattice:
     """Place pixels in the lattice and normalise the kernel symmetrically.
 
     Args:
-        features: float32 [N, d], nonnegative, in standard deviations.
+        features: float32 [d, N], nonnegative, in standard deviations.
         weight: What the kernel is multiplied by, positive.
 
     Raises:
         ValueError: If the features spread too far for the lattice.
     """
-    corners = features.shape[1] + 1
+    corners = len(features) + 1
     axis = np.arange(1, corners)
     # Makes the standard deviation of the blur that of the features.
     scale = math.sqrt(2 / 3) * corners / np.sqrt(axis * (axis + 1))
     scale = scale.astype(np.float32)
-    strides = tuple(key_strides((features.max(0) * scale).tolist()))
+    strides = tuple(key_strides((features.max(1) * scale).tolist()))
     lattice = _build(features, tuple(scale), strides)
-    ones = np.ones((1, len(features)), dtype=np.float32)
+    ones = np.ones((1, features.shape[1]), dtype=np.float32)
     rows = filter_planes(lattice, ones)[0]
     _scale(lattice.weights, np.sqrt(weight / rows))
     return lattice
@@ -126,20 +125,26 @@ def filter_planes(lattice: Lattice, planes: np.ndarray) -> np.ndarray:
     Returns:
         float32 [L, N].
     """
-    out = np.empty_like(planes)
+    out = np.zeros_like(planes)
+    _add_filtered(lattice, planes, out)
+    return out
+
+
+def _add_filtered(
+    lattice: Lattice, planes: np.ndarray, out: np.ndarray
+) -> None:
     for start in range(0, len(planes), _PLANES):
         some = slice(start, start + _PLANES)
         # The length of a tuple is known to the compiler: it unrolls loops.
         corners = (0,) * len(lattice.neighbours)
         count = (0,) * len(planes[some])
         _filter(lattice, corners, planes[some], count, out[some])
-    return out
 
 
 @_compiled
 def _build(features: np.ndarray, scale: tuple, strides: tuple) -> Lattice:
     """Find every pixel's simplex; number the vertices as they come."""
-    pixels, corners = len(features), len(scale) + 1
+    pixels, corners = features.shape[1], len(scale) + 1
     vertices = np.empty((pixels, corners), np.uint32)
     weights = np.empty((pixels, corners), np.float32)
     offset = np.empty(corners, np.float32)
@@ -196,7 +201,7 @@ def _enclose(
     # Elevated to the hyperplane, where the coordinates sum to 0.
     rest = _F32(0)
     for axis in range(corners - 1, 0, -1):
-        part = features[p, axis - 1] * scale[axis - 1]
+        part = features[axis - 1, p] * scale[axis - 1]
         offset[axis] = rest - _F32(axis) * part
         rest += part
     offset[0] = rest
@@ -295,7 +300,10 @@ def _filter(
     count: tuple,
     out: np.ndarray,
 ) -> None:
-    """Splat, blur and slice [B, N] planes; d+1 = len(corners)."""
+    """Splat, blur and slice planes [B, N], add them to ``out``.
+
+    B = len(count) and d+1 = len(corners).
+    """
     # One row more, always 0, for neighbours that are not there.
     shape = (lattice.neighbours.shape[1] + 1, len(count))
     values, blurred = np.zeros(shape, _F32), np.zeros(shape, _F32)
@@ -313,7 +321,7 @@ def _filter(
             for k in range(len(corners)):
                 vertex, weight = lattice.vertices[p, k], lattice.weights[p, k]
                 total += weight * values[vertex, b]
-            out[b, p] = total
+            out[b, p] += total
 
 
 @_compiled_fast

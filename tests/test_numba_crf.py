@@ -52,7 +52,7 @@ def test_works_where_nothing_can_be_written(repo, tmp_path):
 
 def features(pixels, seed=0):
     random = np.random.default_rng(seed)
-    return 20 * random.random((pixels, 5), dtype=np.float32)
+    return 20 * random.random((5, pixels), dtype=np.float32)
 
 
 def test_other_threads_run_meanwhile():

@@ -41,7 +41,7 @@ def mean_field(
 
     Args:
         energy: [L, N], the unary energies.
-        kernels: Features and weight of each Gaussian kernel: [N, d],
+        kernels: Features and weight of each Gaussian kernel: [d, N],
             nonnegative, in standard deviations, and a positive number. The
             kernel is normalised symmetrically: by the square root of its
             row sums from both sides.
@@ -67,23 +67,23 @@ def build_lattice(features: Tensor, weight: float = 1) -> Lattice:
     """Place pixels in the lattice and normalise the kernel symmetrically.
 
     Args:
-        features: [N, d], nonnegative, in standard deviations.
+        features: [d, N], nonnegative, in standard deviations.
         weight: What the kernel is multiplied by, positive.
 
     Raises:
         ValueError: If the features spread too far for the lattice.
     """
-    corners = features.shape[1] + 1
+    corners = len(features) + 1
     axis = torch.arange(1, corners, dtype=torch.float64)
     # Makes the standard deviation of the blur that of the features.
     scale = math.sqrt(2 / 3) * corners / (axis * (axis + 1)).sqrt()
-    scaled = features * scale.to(features)
+    scaled = features.T * scale.to(features)
     strides = key_strides(scaled.amax(0).tolist())
     origin, rank, weights = _simplices(scaled)
     keys = _keys(origin, rank, strides)
     known, vertices = torch.unique(keys, return_inverse=True)
     lattice = Lattice(vertices.T, weights.T, _neighbours(known, strides))
-    rows = filter_planes(lattice, torch.ones_like(features[:, :1].T))
+    rows = filter_planes(lattice, torch.ones_like(features[:1]))
     return lattice._replace(weights=weights.T * (weight / rows).sqrt())
 
 

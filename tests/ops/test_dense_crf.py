@@ -11,13 +11,13 @@ from mmrca.ops import dense_crf as torch_crf
 
 
 def by_numba(features, weight, planes):
-    lattice = numba_crf.build_lattice(features.astype(np.float32), weight)
+    lattice = numba_crf.build_lattice(features.T.astype(np.float32), weight)
     return numba_crf.filter_planes(lattice, planes.astype(np.float32))
 
 
 def by_torch(dtype):
     def run(features, weight, planes):
-        features = torch.tensor(features, dtype=dtype)
+        features = torch.tensor(features.T, dtype=dtype)
         lattice = torch_crf.build_lattice(features, weight)
         planes = torch.tensor(planes, dtype=dtype)
         return torch_crf.filter_planes(lattice, planes).numpy()
@@ -129,7 +129,7 @@ def test_both_backends_place_photographs_alike():
     y, x = np.mgrid[:20, :30].astype(np.float32)
     colour = np.random.default_rng(0).integers(0, 256, (3, 20, 30))
     parts = [x / 80, y / 80, *(colour / np.float32(13))]
-    features = np.stack(parts, -1).reshape(-1, 5).astype(np.float32)
+    features = np.stack(parts).reshape(5, -1).astype(np.float32)
     ours = numba_crf.build_lattice(features)
     theirs = torch_crf.build_lattice(torch.from_numpy(features))
     # The vertices bear other numbers there, so compare who shares them.
