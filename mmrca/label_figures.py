@@ -16,6 +16,8 @@ from mmrca.ops.metrics import (
     confusion_matrix,
     coverage,
     labelled_iou,
+    precision,
+    recall,
     strict_iou,
 )
 from mmrca.ops.pseudo_label import IGNORE_INDEX
@@ -106,8 +108,8 @@ def summarize(tally: Tally, classes: Sequence[str]) -> dict:
 
     Returns:
         ``images``; ``share`` of the pixels per class and ``unlabelled``;
-        ``evaluation`` of the labels (``images``, ``mIoU_labelled``,
-        ``mIoU_strict``, ``coverage`` and the IoU per class) and ``cam``
+        ``evaluation`` of the labels (``images`` and what :func:`evaluate`
+        returns) and ``cam``
         (``images``, ``mIoU``, ``IoU`` and, chosen with the masks,
         ``best_threshold`` of a constant background with its
         ``mIoU_best``), both None without masks. A class without an IoU is
@@ -122,15 +124,9 @@ def summarize(tally: Tally, classes: Sequence[str]) -> dict:
     }
     figures['share']['unlabelled'] = share[IGNORE_INDEX]
     if tally.evaluated:
-        labelled = labelled_iou(tally.confusion)
-        strict = strict_iou(tally.confusion)
         figures['evaluation'] = {
             'images': tally.evaluated,
-            'mIoU_labelled': _percent(labelled.nanmean()),
-            'mIoU_strict': _percent(strict.nanmean()),
-            'coverage': 100 * coverage(tally.confusion),
-            'IoU_labelled': _per_class(classes, labelled),
-            'IoU_strict': _per_class(classes, strict),
+            **evaluate(tally.confusion, classes),
         }
     if tally.cam_evaluated:
         iou = strict_iou(tally.cam_confusion)
@@ -143,6 +139,29 @@ def summarize(tally: Tally, classes: Sequence[str]) -> dict:
             'best_threshold': int(curve.argmax()) / _THRESHOLDS,
         }
     return figures
+
+
+def evaluate(confusion: Tensor, classes: Sequence[str]) -> dict:
+    """Turn pixel counts of labels into figures, all of them in percent.
+
+    Args:
+        confusion: [L+1, L+2], labels against the masks.
+        classes: The L+1 classes, ``'background'`` first.
+
+    Returns:
+        ``mIoU_labelled``, ``mIoU_strict``, ``coverage`` and, per class,
+        ``IoU_labelled``, ``IoU_strict``, ``precision`` and ``recall``.
+    """
+    labelled, strict = labelled_iou(confusion), strict_iou(confusion)
+    return {
+        'mIoU_labelled': _percent(labelled.nanmean()),
+        'mIoU_strict': _percent(strict.nanmean()),
+        'coverage': 100 * coverage(confusion),
+        'IoU_labelled': _per_class(classes, labelled),
+        'IoU_strict': _per_class(classes, strict),
+        'precision': _per_class(classes, precision(confusion)),
+        'recall': _per_class(classes, recall(confusion)),
+    }
 
 
 def _per_class(classes: Sequence[str], iou: Tensor) -> dict:

@@ -94,6 +94,39 @@ def labelled_iou(confusion: Tensor) -> Tensor:
     return strict_iou(decided)
 
 
+def precision(confusion: Tensor) -> Tensor:
+    """Share of the pixels predicted as a class that are of it.
+
+    Args:
+        confusion: [C, C+1], from :func:`confusion_matrix`.
+
+    Returns:
+        float64 [C] in 0..1; nan for a class that is never predicted.
+
+    Raises:
+        ValueError: If ``confusion`` is not [C, C+1].
+    """
+    _check_confusion(confusion)
+    decided = confusion[:, :-1]
+    return decided.diagonal().double() / decided.sum(0)
+
+
+def recall(confusion: Tensor) -> Tensor:
+    """Share of a class's pixels that are predicted as it; open ones are not.
+
+    Args:
+        confusion: [C, C+1], from :func:`confusion_matrix`.
+
+    Returns:
+        float64 [C] in 0..1; nan for a class that the truth does not have.
+
+    Raises:
+        ValueError: If ``confusion`` is not [C, C+1].
+    """
+    _check_confusion(confusion)
+    return confusion.diagonal().double() / confusion.sum(1)
+
+
 def coverage(confusion: Tensor) -> float:
     """Share of the pixels with a true class that the prediction decides.
 
