@@ -52,6 +52,17 @@ def test_figures(tmp_path):
             'two': None,
         },
         'IoU_strict': {'background': 75, 'one': 50, 'two': None},
+        # Three pixels each are taken for 0 and 1; four and three are of it.
+        'precision': {
+            'background': 100,
+            'one': pytest.approx(200 / 3),
+            'two': None,
+        },
+        'recall': {
+            'background': 75,
+            'one': pytest.approx(200 / 3),
+            'two': None,
+        },
     }
     assert result['cam']['images'] == 1
     assert result['cam']['mIoU'] == pytest.approx(50)

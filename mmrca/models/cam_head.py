@@ -42,9 +42,10 @@ class CAMHead(BaseModule):
         super().__init__(
             init_cfg
             or dict(
-                type='Kaiming',
+                type='Normal',
                 layer='Conv2d',
-                override=dict(type='Normal', name='conv', std=0.01),
+                std=0.01,
+                override=dict(type='Kaiming', name='convs'),
             )
         )
         self.num_classes = num_classes
