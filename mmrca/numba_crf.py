@@ -74,18 +74,19 @@ def mean_field(
         ValueError: If features spread too far for the lattice.
     """
     lattices = [build_lattice(*kernel) for kernel in kernels]
-    values, message = -energy, np.empty_like(energy[:-1])
+    values, message = -energy, np.empty_like(energy[1:])
     _softmax(values)
     for _ in range(iterations):
         # A constant added to all labels is none to the softmax. Less their
         # mean the marginals sum to 0, and so does what the filter, which is
-        # linear, makes of them: the last label's message needs no filter.
+        # linear, makes of them: one label's message needs no filter. That
+        # is the first, the background: two classes that tie stay tied.
         values -= np.float32(1 / len(values))
         message[:] = 0
         for lattice in lattices:
-            _add_filtered(lattice, values[:-1], message)
-        np.subtract(message, energy[:-1], out=values[:-1])
-        values[-1] = -(message.sum(0) + energy[-1])
+            _add_filtered(lattice, values[1:], message)
+        np.subtract(message, energy[1:], out=values[1:])
+        values[0] = -(message.sum(0) + energy[0])
         _softmax(values)
     return values
 

@@ -521,6 +521,10 @@ BAD_INPUTS = {
         set_pseudo_label(crf=dict(bilateral_sxy=0)),
         'bilateral_sxy=0 must be positive',
     ),
+    'crf backend': (
+        set_pseudo_label(crf=dict(backend='gpu')),
+        "backend='gpu' must be one of numba, torch, pydensecrf",
+    ),
     'threshold': (
         set_pseudo_label(background=dict(type='constant', threshold=40)),
         'threshold 40 must be between 0 and 1',
