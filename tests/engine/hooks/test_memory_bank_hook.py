@@ -173,8 +173,9 @@ def test_the_log_shows_fill_age_gate_inertia_and_shift(data):
     assert last('prototype_shift') == pytest.approx(step, rel=0.05)
 
 
-def test_the_contrast_waits_for_the_warm_up(data):
-    cfg = tiny.config(data, **{'train_cfg.max_epochs': 3})
+@pytest.mark.parametrize(('by_epoch', 'silent'), [(True, 6), (False, 2)])
+def test_the_contrast_waits_for_the_warm_up(data, by_epoch, silent):
+    cfg = stretch(tiny.config(data), by_epoch, 3)
     cfg.custom_hooks[0].warm_up = 2
     seen = []
     runner = tiny.runner(cfg)
@@ -183,8 +184,8 @@ def test_the_contrast_waits_for_the_warm_up(data):
     runner.train()
     losses = [out['loss_nce'].item() for out in seen]
     assert len(losses) == 9
-    assert not any(losses[:6])
-    assert all(losses[6:])
+    assert not any(losses[:silent])
+    assert all(losses[silent:])
 
 
 def test_training_without_the_hook_fails_at_once(data):
