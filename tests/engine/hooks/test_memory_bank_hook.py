@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 from tests import tiny
 from tests.ops import references as ref
@@ -119,9 +120,12 @@ def test_a_ring_takes_the_regions_of_a_class_in_turn(data):
         torch.testing.assert_close(memory.rows[row], regions[-1])
 
 
-def test_the_gate_lets_nothing_pass_at_one(data):
-    runner = frozen(data, **{'custom_hooks.0.gate': 1.0})
+@pytest.mark.parametrize('ring', [False, True])
+def test_the_gate_lets_nothing_pass_at_one(data, ring):
+    changes = {'custom_hooks.0.gate': 1.0, 'custom_hooks.0.ring': ring}
+    runner = frozen(data, **changes)
     memory = runner.model.memory
+    assert not memory.pointer.any()
     assert not memory.filled.any()
     assert not memory.prototype_valid.any()
     log = runner.message_hub.log_scalars
@@ -140,6 +144,37 @@ def test_saved_prototypes_are_means_of_saved_rows(data, kmeans):
         owner = torch.cdist(own, prototypes).argmin(dim=1)
         for k, prototype in enumerate(prototypes):
             torch.testing.assert_close(prototype, own[owner == k].mean(dim=0))
+
+
+class Recorder(Hook):
+    """Keeps the prototypes that each iteration starts with."""
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def before_train_iter(self, runner, **_) -> None:
+        self.seen.append(runner.model.memory.prototypes.clone())
+
+
+@pytest.mark.parametrize(
+    ('by_epoch', 'expected'), [(True, [6]), (False, [2, 4, 6, 8, 10])]
+)
+def test_prototypes_change_every_interval_and_then_only(
+    data, by_epoch, expected
+):
+    cfg = stretch(tiny.config(data), by_epoch, 4)
+    cfg.custom_hooks[0].refresh_interval = 2
+    runner, recorder = tiny.runner(cfg), Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    pairs = zip(recorder.seen, recorder.seen[1:], strict=False)
+    changed = [
+        number
+        for number, (old, new) in enumerate(pairs, 1)
+        if not torch.equal(old, new)
+    ]
+    assert len(recorder.seen) == 12
+    assert changed == expected
 
 
 def test_the_log_shows_fill_age_gate_inertia_and_shift(data):
