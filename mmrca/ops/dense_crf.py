@@ -93,6 +93,7 @@ def filter_planes(lattice: Lattice, planes: Tensor) -> Tensor:
     Returns:
         [L, N].
     """
+    # The last row stays 0: for neighbours that are not there.
     values = planes.new_zeros(lattice.neighbours.shape[2], len(planes))
     pixels = planes.T
     for vertex, weight in zip(lattice.vertices, lattice.weights, strict=True):
@@ -101,7 +102,6 @@ def filter_planes(lattice: Lattice, planes: Tensor) -> Tensor:
         # The paper's weights are half of these: the normalisation of the
         # kernel takes care of a constant factor.
         values = values + 0.5 * (values[before] + values[after])
-        values[-1] = 0
     out = torch.zeros_like(pixels)
     for vertex, weight in zip(lattice.vertices, lattice.weights, strict=True):
         out += weight[:, None] * values[vertex]
