@@ -84,6 +84,56 @@ def load_weights(
     return outcome.unexpected_keys
 
 
+def check_weights(model: nn.Module, path: str) -> None:
+    """Refuse a checkpoint of another model; mmengine would only warn.
+
+    Args:
+        model: Gets the checkpoint's weights. It may be in a wrapper.
+        path: The checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint, or of another model.
+    """
+    while hasattr(model, 'module'):  # several processes, augmented views
+        model = model.module
+    load_weights(model, read_checkpoint(path)['state_dict'], path)
+
+
+def check_backbone(model: nn.Module, config: dict) -> None:
+    """Refuse weights of another backbone that mmengine is about to load.
+
+    Only looks at the type ``'Pretrained'`` of mmengine, which would warn and
+    go on, and only at files.
+
+    Args:
+        model: It may be in a wrapper.
+        config: The config's ``model``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It lacks weights of the backbone.
+    """
+    init = config.get('backbone', {}).get('init_cfg') or {}
+    path = init.get('checkpoint') or ''
+    if init.get('type') != 'Pretrained' or '_scope_' in init or '://' in path:
+        return
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'weights {path} is not a file; set the variable that the '
+            "config's header names, or model.backbone.init_cfg.checkpoint"
+        )
+    while hasattr(model, 'module'):
+        model = model.module
+    prefix = f'{init["prefix"]}.' if init.get('prefix') else ''
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in read_checkpoint(path)['state_dict'].items()
+        if name.startswith(prefix)
+    }
+    load_weights(model.backbone, weights, path)
+
+
 def _some(names: list[str]) -> str:
     more = ', ...' if len(names) > _NAMED else ''
     return ', '.join(names[:_NAMED]) + more

@@ -9,8 +9,10 @@ command a user would type. A step that is done is not done again.
 """
 
 import argparse
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +39,7 @@ CAM = CONFIGS / 'rca' / 'cam_r18_toy.py'
 RCA = CONFIGS / 'rca' / 'rca_r18_toy.py'
 SEG = CONFIGS / 'rca_seg' / 'deeplabv3plus_r18_toy.py'
 PICTURES = 8
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class Step(NamedTuple):
@@ -130,6 +133,15 @@ def _mark(root: Path, step: Step) -> Path:
     return root / f'{step.name}.done'
 
 
+def die_with_parent() -> None:
+    """Have the kernel end a step when the demo is killed.
+
+    A step that lived on would write into the folder of its successor.
+    """
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def take(step: Step, root: Path) -> None:
     """Run a step unless it is done; its output goes to a log file.
 
@@ -154,6 +166,7 @@ def take(step: Step, root: Path) -> None:
             stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
+            preexec_fn=die_with_parent,
         )
     if done.returncode:
         tail = log.read_text().strip().splitlines()[-1]

@@ -9,7 +9,6 @@ import argparse
 
 from mmengine.config import Config
 from mmengine.runner import Runner
-from torch import nn
 
 from mmrca.cli import (
     ConfigOptions,
@@ -19,7 +18,7 @@ from mmrca.cli import (
     set_work_dir,
 )
 from mmrca.launch import add_launcher, set_launcher
-from mmrca.model_loader import load_weights, read_checkpoint
+from mmrca.model_loader import check_weights
 
 
 def parse_args() -> argparse.Namespace:
@@ -79,13 +78,6 @@ def set_show_dir(config: Config, show_dir: str) -> None:
         )
     hook['draw'] = True
     config.visualizer['save_dir'] = show_dir
-
-
-def check_weights(model: nn.Module, checkpoint: str) -> None:
-    """Refuse a checkpoint of another model; mmengine would only warn."""
-    while hasattr(model, 'module'):  # several processes, augmented views
-        model = model.module
-    load_weights(model, read_checkpoint(checkpoint)['state_dict'], checkpoint)
 
 
 def main() -> None:

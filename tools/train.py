@@ -24,6 +24,11 @@ from mmrca.cli import (
     set_work_dir,
 )
 from mmrca.launch import add_launcher, set_launcher
+from mmrca.model_loader import (
+    check_backbone,
+    check_weights,
+    read_checkpoint,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,7 +76,13 @@ def set_resume(config: Config, resume: str) -> None:
         checkpoint = latest_checkpoint(config.work_dir)
         if checkpoint is None:
             return
-    config.load_from = existing_file(checkpoint, 'checkpoint')
+    saved = read_checkpoint(existing_file(checkpoint, 'checkpoint'))
+    if not {'optimizer', 'meta'} <= saved.keys():
+        raise ValueError(
+            f'{checkpoint} holds weights but no state of a training; give '
+            '--resume a checkpoint that a training wrote'
+        )
+    config.load_from = checkpoint
     config.resume = True
 
 
@@ -116,7 +127,12 @@ def main() -> None:
         set_auto_scale_lr(config)
     check_classes(config)
     set_launcher(config, args.launcher, args.local_rank)
-    Runner.from_cfg(config).train()
+    runner = Runner.from_cfg(config)
+    if config.get('resume'):
+        check_weights(runner.model, config.load_from)
+    else:
+        check_backbone(runner.model, config.model)
+    runner.train()
 
 
 if __name__ == '__main__':

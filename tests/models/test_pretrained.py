@@ -10,6 +10,7 @@ import torchvision
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mmrca.model_loader import check_backbone
 from mmrca.models import VGG16
 from mmrca.registry import MODELS
 from tests import tiny
@@ -220,3 +221,37 @@ def test_a_training_does_not_start_without_the_file(tmp_path):
         FileNotFoundError, match=r'weights weights/none\.pth is not a file'
     ):
         tiny.runner(cfg).train()
+
+
+def stock(path: Path, prefix: str = 'backbone') -> dict:
+    """A segmenter's backbone that mmengine's own initializer will load."""
+    init = dict(type='Pretrained', checkpoint=str(path), prefix=prefix)
+    return dict(backbone=dict(type='ResNet', depth=18, init_cfg=init))
+
+
+class Wrapper(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+def test_mmengines_initializer_is_given_whole_backbones_only(tmp_path):
+    state = random_state(BACKBONES['resnet'])
+    model = nn.Module()
+    model.backbone = MODELS.build(BACKBONES['resnet'])
+    path = tmp_path / 'classifier.pth'
+    torch.save(
+        dict(state_dict={f'backbone.{k}': v for k, v in state.items()}), path
+    )
+    check_backbone(Wrapper(model), stock(path))
+    torch.save(
+        dict(
+            state_dict={f'backbone.{k}': v for k, v in list(state.items())[1:]}
+        ),
+        path,
+    )
+    with pytest.raises(ValueError, match=r'lacks 1 weights, such as conv1'):
+        check_backbone(model, stock(path))
+    with pytest.raises(FileNotFoundError, match='set the variable'):
+        check_backbone(model, stock(tmp_path / 'nowhere.pth'))
+    check_backbone(model, stock('torchvision://resnet18'))  # not ours to read

@@ -1,4 +1,7 @@
 import importlib.util
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,35 @@ def test_the_table_shows_every_figure(demo):
     summary = {key: 10.0 + number for number, key in enumerate(keys)}
     text = demo.table(summary)
     assert all(f'{value:.1f}' in text for value in summary.values())
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='asks the Linux kernel')
+def test_a_step_ends_with_a_demo_that_is_killed(tmp_path):
+    child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    parent = (
+        'import importlib.util as u, pathlib\n'
+        f's = u.spec_from_file_location("demo", {str(TOOL)!r})\n'
+        'd = u.module_from_spec(s); s.loader.exec_module(d)\n'
+        f'step = d.Step("try", "", 1, ["-c", {child!r}])\n'
+        f'd.take(step, pathlib.Path({str(tmp_path)!r}))\n'
+    )
+    log = tmp_path / 'try.log'
+    process = subprocess.Popen([sys.executable, '-c', parent])
+    while not (log.exists() and log.read_text().strip()):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    pid = int(log.read_text())
+    deadline = time.monotonic() + 20
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2]
+    except FileNotFoundError:
+        return False
+    return state.split()[0] != 'Z'

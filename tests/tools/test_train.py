@@ -184,3 +184,24 @@ def test_an_option_the_config_is_not_made_for(
     )
     assert status == 2
     assert key in err
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        (dict(state_dict=dict(w=torch.ones(1))), 'no state of a training'),
+        (None, 'last.pth is no checkpoint'),
+    ],
+)
+def test_resume_wants_the_checkpoint_of_a_training(
+    tool, config, tmp_path, content, said
+):
+    path = tmp_path / 'last.pth'
+    if content is None:
+        path.write_text('garbage')
+    else:
+        torch.save(content, path)
+    status, err = tool('train.py', config, '--resume', str(path))
+    assert status == 2
+    assert said in err
+    assert err.count('\n') == 1
