@@ -183,6 +183,11 @@ def write_labels(
     files = find_images(folder, labels)
     missing = [name for name in labels if name not in files]
     skipped |= dict.fromkeys(missing, f'not in {folder}')
+    skipped |= {
+        name: 'an empty file'
+        for name, file in files.items()
+        if (folder / file).stat().st_size == 0
+    }
     kept = [name for name in labels if name not in skipped]
     if missing and not (kept and args.skip_missing):
         raise FileNotFoundError(

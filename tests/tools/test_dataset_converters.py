@@ -501,3 +501,12 @@ def test_a_class_called_like_anothers_number(convert, photos):
     with pytest.raises(ValueError, match='is also the number of class'):
         convert('table', photos / 'table.csv', photos / 'photos', out)
     assert not names_in(out.parent)
+
+
+def test_empty_files_are_left_out_and_counted(convert, photos):
+    (photos / 'photos/c.png').write_bytes(b'')
+    (photos / 'table.csv').write_text('a,cat\nc,cat\nb,dog\n')
+    out = photos / 'labels/train.csv'
+    said = convert('table', photos / 'table.csv', photos / 'photos', out)
+    assert load(out, photos / 'photos') == {'a': ['cat'], 'b': ['dog']}
+    assert '1 an empty file: c' in said
