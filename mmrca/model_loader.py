@@ -95,9 +95,8 @@ def check_weights(model: nn.Module, path: str) -> None:
         FileNotFoundError: There is no such file.
         ValueError: It is no checkpoint, or of another model.
     """
-    while hasattr(model, 'module'):  # several processes, augmented views
-        model = model.module
-    load_weights(model, read_checkpoint(path)['state_dict'], path)
+    weights = read_checkpoint(path)['state_dict']
+    load_weights(_unwrap(model), weights, path)
 
 
 def check_backbone(model: nn.Module, config: dict) -> None:
@@ -123,15 +122,26 @@ def check_backbone(model: nn.Module, config: dict) -> None:
             f'weights {path} is not a file; set the variable that the '
             "config's header names, or model.backbone.init_cfg.checkpoint"
         )
-    while hasattr(model, 'module'):
+    weights = read_checkpoint(path)['state_dict']
+    if init.get('prefix'):
+        weights = part(weights, init['prefix'])
+    load_weights(_unwrap(model).backbone, weights, path)
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    while hasattr(model, 'module'):  # several processes, augmented views
         model = model.module
-    prefix = f'{init["prefix"]}.' if init.get('prefix') else ''
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in read_checkpoint(path)['state_dict'].items()
-        if name.startswith(prefix)
+    return model
+
+
+def part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Pick the weights of one part of a model, by their names inside it."""
+    prefix = f'{name}.'
+    return {
+        key.removeprefix(prefix): value
+        for key, value in weights.items()
+        if key.startswith(prefix)
     }
-    load_weights(model.backbone, weights, path)
 
 
 def _some(names: list[str]) -> str:

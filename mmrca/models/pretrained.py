@@ -4,10 +4,8 @@ from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from torch import nn
 
-from mmrca.model_loader import load_weights, read_checkpoint
+from mmrca.model_loader import load_weights, part, read_checkpoint
 from mmrca.registry import WEIGHT_INITIALIZERS
-
-_PREFIX = 'backbone.'  # in the files of OpenMMLab's whole models
 
 
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained')
@@ -37,12 +35,9 @@ class Pretrained:
     def __call__(self, module: nn.Module) -> None:
         """Load the weights and log those that were not needed."""
         saved = read_checkpoint(self.checkpoint)['state_dict']
-        parts = {
-            name.removeprefix(_PREFIX): value
-            for name, value in saved.items()
-            if name.startswith(_PREFIX)
-        }
-        spare = load_weights(module, parts or saved, self.checkpoint)
+        # In the files of OpenMMLab's whole models.
+        weights = part(saved, 'backbone') or saved
+        spare = load_weights(module, weights, self.checkpoint)
         if hasattr(module, '_params_init_info'):  # for mmengine's log
             update_init_info(module, f'Loaded from {self.checkpoint}')
         print_log(
