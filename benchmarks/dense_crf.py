@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from mmrca.dense_crf import dense_crf
+from mmrca.pseudo_labels.dense_crf import dense_crf
 
 LABELS = (2, 3, 4, 21)
 

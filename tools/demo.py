@@ -26,11 +26,11 @@ from mmseg.apis import inference_model, init_model
 from PIL import Image
 from prettytable import PrettyTable
 
-from mmrca.cam_inference import infer_cams
 from mmrca.cli import load_config, run
-from mmrca.label_inputs import collect_inputs, load_image, load_mask
 from mmrca.model_loader import load_model
 from mmrca.picture_sheet import heat, paint, save_sheet
+from mmrca.pseudo_labels.cams import infer_cams
+from mmrca.pseudo_labels.inputs import collect_inputs, load_image, load_mask
 from mmrca.registry import DATASETS
 
 TOOLS = Path(__file__).parent

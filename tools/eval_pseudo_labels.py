@@ -15,8 +15,8 @@ from prettytable import PrettyTable
 
 from mmrca.cli import existing_file, run
 from mmrca.datasets.list_writer import read_names
-from mmrca.label_figures import evaluate
-from mmrca.label_folders import compare_folders, trim
+from mmrca.pseudo_labels.figures import evaluate
+from mmrca.pseudo_labels.folders import compare_folders, trim
 
 COLUMNS = dict(
     IoU_labelled='IoU labelled',

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from prettytable import PrettyTable
 
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.label_maker import make_pseudo_labels
+from mmrca.pseudo_labels.maker import make_pseudo_labels
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -55,7 +55,7 @@ def class_table(result: dict) -> str:
     """Lay out the figures per class, in percent.
 
     Args:
-        result: From :func:`mmrca.label_maker.make_pseudo_labels`.
+        result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
     """
     table = PrettyTable()
     share = result['share']
@@ -78,7 +78,7 @@ def closing_lines(result: dict) -> str:
     """Say what was made and how good it is.
 
     Args:
-        result: From :func:`mmrca.label_maker.make_pseudo_labels`.
+        result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
     """
     lines = [
         f'{result["written"]} labels written, {result["kept"]} kept that '

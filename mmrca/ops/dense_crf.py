@@ -1,8 +1,8 @@
 """Mean-field inference of the dense CRF on a permutohedral lattice.
 
 The lattice (Adams, Baek and Davis, Eurographics 2010) of a kernel is built
-once and shared by all labels and iterations. On a CPU ``mmrca.numba_crf``
-computes the same several times faster.
+once and shared by all labels and iterations. On a CPU
+``mmrca.pseudo_labels.numba_crf`` computes the same several times faster.
 
 Shape shorthand: N pixels, L labels, d features of a pixel, V lattice
 vertices.

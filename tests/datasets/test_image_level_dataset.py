@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmrca.cli import sentence
 from mmrca.datasets import ImageLevelDataset
-from mmrca.label_inputs import collect_inputs
+from mmrca.pseudo_labels.inputs import collect_inputs
 from mmrca.registry import DATASETS
 from tests import tiny
 

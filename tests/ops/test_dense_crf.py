@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmrca import numba_crf
 from mmrca.ops import dense_crf as torch_crf
+from mmrca.pseudo_labels import numba_crf
 
 
 def by_numba(features, weight, planes):

@@ -16,7 +16,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from mmrca import cli
-from mmrca.label_writer import write_label
+from mmrca.pseudo_labels.writer import write_label
 from mmrca.registry import MODELS
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_pseudo_labels.py'

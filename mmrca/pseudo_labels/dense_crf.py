@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from mmrca import numba_crf
 from mmrca.ops import dense_crf as torch_crf
+from mmrca.pseudo_labels import numba_crf
 
 # Scores reach the CRF as -log of their share. The floor keeps a class whose
 # CAM is 0 at a pixel possible there, so that the edges can overrule the CAM.

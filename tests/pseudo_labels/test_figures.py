@@ -3,8 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmrca.label_figures import Tally, summarize
-from mmrca.label_inputs import LabelInput
+from mmrca.pseudo_labels.figures import Tally, summarize
+from mmrca.pseudo_labels.inputs import LabelInput
 
 CLASSES = ('background', 'one', 'two')
 

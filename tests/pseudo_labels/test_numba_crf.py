@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from mmrca import numba_crf
+from mmrca.pseudo_labels import numba_crf
 
 RUN = """
 import numpy as np
-from mmrca import numba_crf
+from mmrca.pseudo_labels import numba_crf
 weights = np.ones((4, 3), np.float32)
 numba_crf._scale(weights, np.full(4, 2, np.float32))
 print(weights.sum(), sum(numba_crf._scale.stats.cache_hits.values()))

@@ -19,16 +19,6 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from torch import Tensor, nn
 
-from mmrca.cam_inference import infer_cams
-from mmrca.dense_crf import dense_crf
-from mmrca.label_figures import Tally, summarize
-from mmrca.label_inputs import (
-    LabelInput,
-    collect_inputs,
-    load_image,
-    load_saliency,
-)
-from mmrca.label_writer import write_label
 from mmrca.model_loader import load_model
 from mmrca.ops.pseudo_label import (
     IGNORE_INDEX,
@@ -37,6 +27,16 @@ from mmrca.ops.pseudo_label import (
     fuse,
 )
 from mmrca.progress import progress
+from mmrca.pseudo_labels.cams import infer_cams
+from mmrca.pseudo_labels.dense_crf import dense_crf
+from mmrca.pseudo_labels.figures import Tally, summarize
+from mmrca.pseudo_labels.inputs import (
+    LabelInput,
+    collect_inputs,
+    load_image,
+    load_saliency,
+)
+from mmrca.pseudo_labels.writer import write_label
 from mmrca.registry import DATASETS
 
 # Background cues and the one option each of them takes.

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmrca.label_inputs import LabelInput, load_mask
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.metrics import (
     confusion_matrix,
@@ -21,6 +20,7 @@ from mmrca.ops.metrics import (
     strict_iou,
 )
 from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.pseudo_labels.inputs import LabelInput, load_mask
 
 _THRESHOLDS = 100
 

@@ -6,7 +6,7 @@ from mmengine.registry import init_default_scope
 from torch.nn import functional as F
 
 import mmrca  # noqa: F401
-from mmrca.cam_inference import infer_cams
+from mmrca.pseudo_labels.cams import infer_cams
 from mmrca.registry import MODELS
 
 

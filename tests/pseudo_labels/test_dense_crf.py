@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmrca.dense_crf import dense_crf
+from mmrca.pseudo_labels.dense_crf import dense_crf
 
 HAS_PYDENSECRF = importlib.util.find_spec('pydensecrf') is not None
 needs_pydensecrf = pytest.mark.skipif(

@@ -5,7 +5,7 @@ import pytest
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from mmrca.label_writer import write_label
+from mmrca.pseudo_labels.writer import write_label
 
 PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
 

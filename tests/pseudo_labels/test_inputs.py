@@ -5,7 +5,7 @@ from mmengine.dataset import ConcatDataset
 from PIL import Image
 
 from mmrca.datasets import ImageLevelDataset
-from mmrca.label_inputs import (
+from mmrca.pseudo_labels.inputs import (
     collect_inputs,
     load_image,
     load_mask,

@@ -1,0 +1,1 @@
+"""From CAMs to pseudo-labels: cues, refinement, fusion, files, figures."""
