@@ -2,10 +2,15 @@
 
 import os
 from argparse import ArgumentParser
+from datetime import timedelta
 
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import init_dist
 from torch.distributed import init_process_group, is_initialized
+
+_DAYS = timedelta(days=7)  # the fastest process waits for the slowest
 
 
 def add_launcher(parser: ArgumentParser) -> None:
@@ -48,19 +53,49 @@ def set_launcher(config: Config, launcher: str, local_rank: int) -> None:
     config.launcher = launcher
     if launcher == 'none':
         return
+    _check_launched(launcher)
+    if get_device() == 'cpu':
+        _join_on_cpu(config)
+
+
+def join(launcher: str, local_rank: int) -> None:
+    """Join the processes of a run that share work but no model.
+
+    They only wait for each other and exchange a few words, so all of them
+    do it over gloo, with or without GPUs.
+
+    Args:
+        launcher: One of the choices of ``--launcher``.
+        local_rank: This process's number, if no variable LOCAL_RANK says it.
+
+    Raises:
+        ValueError: As :func:`set_launcher`.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    if launcher == 'none':
+        return
+    _check_launched(launcher)
+    if launcher != 'pytorch':
+        init_dist(launcher, backend='gloo', timeout=_DAYS.total_seconds())
+        return
+    if get_device() == 'cuda':
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    if not is_initialized():
+        init_process_group('gloo', timeout=_DAYS)
+
+
+def _check_launched(launcher: str) -> None:
     if launcher == 'pytorch' and 'RANK' not in os.environ:
         raise ValueError(
             '--launcher pytorch is for processes that torchrun started'
         )
-    if get_device() == 'cpu':
-        _join_on_cpu(config, launcher)
-
-
-def _join_on_cpu(config: Config, launcher: str) -> None:
-    if launcher != 'pytorch':
+    if launcher != 'pytorch' and get_device() == 'cpu':
         raise ValueError(
             f'--launcher {launcher} needs a GPU, on the CPU use pytorch'
         )
+
+
+def _join_on_cpu(config: Config) -> None:
     if not is_initialized():
         init_process_group('gloo')
     config.model_wrapper_cfg = {

@@ -1,6 +1,6 @@
 """A progress bar that keeps quiet in a log file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.progress import (
@@ -15,12 +15,15 @@ from rich.progress import (
 Item = TypeVar('Item')
 
 
-def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+def progress(
+    items: Iterable[Item], what: str, total: int | None = None
+) -> Iterator[Item]:
     """Go through items under a bar with the time that is left.
 
     Args:
         items: What to go through.
         what: Name of the items, shown before the bar.
+        total: Their number, if they cannot be counted beforehand.
     """
     columns = (
         '{task.description}',
@@ -31,4 +34,4 @@ def progress(items: Sequence[Item], what: str) -> Iterator[Item]:
         TimeRemainingColumn(),
     )
     with Progress(*columns) as bar:
-        yield from bar.track(items, description=what)
+        yield from bar.track(items, total=total, description=what)

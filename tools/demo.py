@@ -21,16 +21,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from PIL import Image
 from prettytable import PrettyTable
+from torch import Tensor, nn
 
 from mmrca.cli import load_config, run
 from mmrca.model_loader import load_model
 from mmrca.picture_sheet import heat, paint, save_sheet
-from mmrca.pseudo_labels.cams import infer_cams
-from mmrca.pseudo_labels.inputs import collect_inputs, load_image, load_mask
+from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
+from mmrca.pseudo_labels.inputs import (
+    LabelInput,
+    collect_inputs,
+    data_infos,
+    load_image,
+    load_mask,
+)
+from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS
 
 TOOLS = Path(__file__).parent
@@ -194,10 +203,11 @@ def summarise(root: Path) -> dict[str, float]:
     """
     plain = json.loads((root / 'labels_cam.json').read_text())
     rca = json.loads((root / 'labels_rca.json').read_text())
-    labels = rca['evaluation']
+    plain, rca = plain['against_masks'], rca['against_masks']
+    labels = rca['labels']
     return dict(
-        plain_cam=plain['cam']['mIoU'],
-        rca_cam=rca['cam']['mIoU'],
+        plain_cam=plain['cam']['mIoU_strict'],
+        rca_cam=rca['cam']['mIoU_strict'],
         pseudo_label_strict=labels['mIoU_strict'],
         pseudo_label_labelled=labels['mIoU_labelled'],
         coverage=labels['coverage'],
@@ -248,19 +258,11 @@ def draw_sheet(root: Path) -> Path:
     ]
     deeplab = init_model(str(SEG), str(root / 'deeplab' / 'last.pth'), 'cpu')
     rows = []
-    for item in collect_inputs(dataset)[:PICTURES]:
+    inputs, _ = collect_inputs(data_infos(dataset)[:PICTURES])
+    for item in inputs:
         image = load_image(item)
         maps = [
-            heat(
-                image,
-                infer_cams(
-                    model,
-                    image,
-                    item.classes,
-                    config.pseudo_label.scales,
-                    config.pseudo_label.flip,
-                ),
-            )
+            heat(image, image_cams(model, item, image, config))
             for model, config in models
         ]
         pseudo = np.array(
@@ -279,6 +281,17 @@ def draw_sheet(root: Path) -> Path:
         'truth',
     )
     return save_sheet(root / 'sheet.png', titles, rows)
+
+
+def image_cams(
+    model: nn.Module, item: LabelInput, image: np.ndarray, config: Config
+) -> Tensor:
+    """Compute the CAMs of one image as its labels are made: [C, H, W]."""
+    settings = read_settings(config)
+    (cams,) = infer_cams(
+        model, [image], [item.classes], settings.scales, settings.flip
+    )
+    return enlarge_cams(cams, item.size, settings.normalization)
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
 """Turn a trained classifier into pseudo-labels.
 
     python tools/make_pseudo_labels.py CONFIG CHECKPOINT --out-dir DIR
+    torchrun --nproc-per-node 8 tools/make_pseudo_labels.py CONFIG CHECKPOINT \
+        --out-dir DIR --launcher pytorch
 
 Labels the images of the config's ``train_dataloader.dataset`` as its
 ``pseudo_label`` says. Where the data set has masks, it also says how good the
@@ -8,12 +10,18 @@ labels are; masks change no label.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
+from mmengine.dist import get_dist_info
 from prettytable import PrettyTable
 
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
+from mmrca.launch import add_launcher, join
 from mmrca.pseudo_labels.maker import make_pseudo_labels
+
+_NAMED = 20  # images at fault that are named on the screen
+_STAGES = {'labels': 'labels', 'cam': 'CAM', 'refined': 'after refinement'}
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -26,19 +34,51 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint of the classifier')
     parser.add_argument(
         '--out-dir',
-        required=True,
         metavar='DIR',
         help='folder for the labels, one ID.png for each image',
     )
     parser.add_argument(
+        '--cams',
+        metavar='DIR',
+        help='folder for the CAMs at low resolution: those that are there '
+        'are taken, the others computed and saved',
+    )
+    parser.add_argument(
+        '--only-cams',
+        action='store_true',
+        help='stop after the CAMs, without labels',
+    )
+    parser.add_argument(
         '--json',
         metavar='OUT',
-        help='file for settings and figures [DIR.json, beside DIR]',
+        help='file for settings and figures [DIR.json, beside DIR]; curves '
+        'over the threshold lie beside it',
     )
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help="delete the data set's labels in DIR and make all of them anew",
+        help="delete the data set's labels in DIR and make all of them anew; "
+        'CAMs too if they are of other settings',
+    )
+    parser.add_argument(
+        '--strict',
+        action='store_true',
+        help='stop at the first image that cannot be labelled [go on, and '
+        'name them at the end]',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        metavar='N',
+        help='processes besides this one [one a core; 0 for few images]',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        metavar='N',
+        help='images of one size that go through the model together, worth '
+        'it on a GPU [1]',
     )
     parser.add_argument(
         '--cfg-options',
@@ -46,9 +86,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action=ConfigOptions,
         metavar='KEY=VALUE',
         help='config keys to change, such as pseudo_label.margin=0.1 '
-        'pseudo_label.crf=None',
+        'pseudo_label.refinement.type=dense_crf',
     )
-    return parser.parse_args(argv)
+    add_launcher(parser)
+    args = parser.parse_args(argv)
+    if args.only_cams != (args.out_dir is None):
+        parser.error('give either --out-dir or --only-cams')
+    if args.only_cams and not args.cams:
+        parser.error('--only-cams needs --cams')
+    return args
 
 
 def class_table(result: dict) -> str:
@@ -58,50 +104,74 @@ def class_table(result: dict) -> str:
         result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
     """
     table = PrettyTable()
-    share = result['share']
+    share, found = result['share'], result['against_masks'] or {}
     names = [name for name in share if name != 'unlabelled']
     table.add_column('Class', [*names, 'unlabelled'])
     table.add_column('Pixels', [_show(value) for value in share.values()])
-    evaluation, cam = result['evaluation'], result['cam']
-    columns = {}
-    if evaluation:
-        columns['IoU labelled'] = evaluation['IoU_labelled']
-        columns['IoU strict'] = evaluation['IoU_strict']
-    if cam:
-        columns['IoU of CAM'] = cam['IoU']
-    for title, values in columns.items():
-        table.add_column(title, [_show(values[n]) for n in names] + [''])
+    columns = {
+        'IoU labelled': ('labels', 'IoU_labelled'),
+        'IoU strict': ('labels', 'IoU_strict'),
+        'precision': ('labels', 'precision'),
+        'recall': ('labels', 'recall'),
+        'IoU of CAM': ('cam', 'IoU_strict'),
+    }
+    for title, (stage, key) in columns.items():
+        if found:
+            values = [_show(found[stage][key][name]) for name in names]
+            table.add_column(title, [*values, ''])
     return table.get_string()
 
 
 def closing_lines(result: dict) -> str:
-    """Say what was made and how good it is.
+    """Say what was made, how good it is and what is missing.
 
     Args:
         result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
     """
     lines = [
-        f'{result["written"]} labels written, {result["kept"]} kept that '
-        'were already there'
+        f'{result["written"]} images done, {result["kept"]} kept that were '
+        'already there'
     ]
-    evaluation, cam = result['evaluation'], result['cam']
-    if not evaluation:
-        return '\n'.join([*lines, 'no masks to evaluate with'])
-    figures = {
-        'mIoU over labelled pixels': evaluation['mIoU_labelled'],
-        'mIoU, unlabelled pixels wrong': evaluation['mIoU_strict'],
-        'coverage': evaluation['coverage'],
-    }
-    if cam:
-        name = f'mIoU of the CAMs alone ({cam["images"]} images)'
-        figures[name] = cam['mIoU']
-    lines.append(
-        f'against the masks of {evaluation["images"]} images, in percent:'
-    )
-    width = max(map(len, figures))
-    for name, value in figures.items():
-        lines.append(f'  {name:{width}}  {_show(value):>6}')
+    found = result.get('against_masks')
+    if found:
+        lines += _against_masks(found)
+    elif 'share' in result:
+        lines.append('no masks to evaluate with')
+    faults = result['faults']
+    if faults:
+        lines.append(f'{len(faults)} images at fault:')
+        lines += [f'  {text}' for text in [*faults.values()][:_NAMED]]
+    if len(faults) > _NAMED:
+        lines.append(f'  and {len(faults) - _NAMED} more, see the JSON file')
     return '\n'.join(lines)
+
+
+def _against_masks(found: dict) -> list[str]:
+    table = PrettyTable(
+        ['', 'mIoU labelled', 'mIoU strict', 'coverage', 'best threshold']
+    )
+    table.align[''] = 'l'
+    for stage, title in _STAGES.items():
+        figures = found[stage]
+        if figures:
+            best = figures.get('best_with_masks')
+            table.add_row(
+                [
+                    title,
+                    *(
+                        _show(figures[key])
+                        for key in ('mIoU_labelled', 'mIoU_strict', 'coverage')
+                    ),
+                    best
+                    and f'{_show(best["mIoU"])} at {best["threshold"]:.2f}',
+                ]
+            )
+    return [
+        f'against the masks of {found["images"]} images, in percent (strict: '
+        'unlabelled pixels are wrong; the best',
+        'constant threshold is chosen with the masks and changed no label):',
+        table.get_string().replace('None', '    '),
+    ]
 
 
 def _show(percent: float | None) -> str:
@@ -113,11 +183,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     config = load_config(args.config, args.cfg_options)
     existing_file(args.checkpoint, 'checkpoint')
+    join(args.launcher, args.local_rank)
     result = make_pseudo_labels(
-        config, args.checkpoint, args.out_dir, args.json, args.overwrite
+        config,
+        args.checkpoint,
+        args.out_dir,
+        cams_dir=args.cams,
+        record=args.json,
+        overwrite=args.overwrite,
+        strict=args.strict,
+        workers=args.workers,
+        batch_size=args.batch_size,
     )
-    print(class_table(result))
-    print(closing_lines(result))
+    if get_dist_info()[0] == 0:
+        if args.out_dir:
+            print(class_table(result))
+        print(closing_lines(result))
+    if result['faults']:
+        sys.exit(1)
 
 
 if __name__ == '__main__':

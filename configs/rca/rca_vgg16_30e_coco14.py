@@ -12,9 +12,8 @@
 # val with the saliency maps of OAA, 36.8 with those of EPS.
 # We measured nothing at this scale; the recipe ran on generated images.
 #
-# Without saliency maps in data/coco/Saliency make labels with
-#   --cfg-options pseudo_label.background._delete_=True \
-#       pseudo_label.background.type=power pseudo_label.background.alpha=4
+# Labels are made without saliency maps; rca_vgg16_30e_voc12_saliency.py shows
+# how to use them.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/coco14_cam.py',
@@ -29,4 +28,3 @@ model = dict(
 )
 # The 40,504 images of val2014 are measured at the end only.
 train_cfg = dict(val_interval=30)
-pseudo_label = dict(background=dict(dir='data/coco/Saliency'))

@@ -13,9 +13,8 @@
 # on test with the maps of OAA, 72.2 and 72.8 with those of EPS.
 # We measured nothing at this scale; the recipe ran on generated images.
 #
-# Without saliency maps in data/VOCdevkit/VOC2012/Saliency make labels with
-#   --cfg-options pseudo_label.background._delete_=True \
-#       pseudo_label.background.type=power pseudo_label.background.alpha=4
+# Labels are made without saliency maps; rca_vgg16_30e_voc12_saliency.py makes
+# the paper's.
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/voc12_cam.py',

@@ -66,39 +66,107 @@ def normalize_cam(cam: Tensor, valid: Tensor | None = None) -> Tensor:
     return cam / torch.where(peak > 0, peak, torch.ones_like(peak))
 
 
-def threshold_confusion(
-    cam: Tensor, labels: Tensor, target: Tensor, num_thresholds: int
+def normalize_cams(cams: Tensor, how: str) -> Tensor:
+    """Bring the maps of one image to 0..1.
+
+    Args:
+        cams: [C, H, W] logits of the classes present.
+        how: ``'class'`` divides each map, cut at 0, by its own maximum;
+            ``'minmax'`` stretches each map from its minimum to its maximum;
+            ``'image'`` divides all maps, cut at 0, by the highest value of
+            the image, so a class that is hardly seen stays low.
+
+    Returns:
+        [C, H, W] in 0..1. A map that is constant, or nowhere positive, is 0.
+
+    Raises:
+        ValueError: If ``how`` is none of the above.
+    """
+    if how == 'class' or not len(cams):
+        return normalize_cam(cams)
+    if how == 'minmax':
+        return normalize_cam(cams - cams.amin(dim=(-2, -1), keepdim=True))
+    if how == 'image':
+        highest = cams.amax()
+        return cams.clamp(min=0) / torch.where(highest > 0, highest, 1)
+    raise ValueError(
+        f'normalization {how!r} must be one of class, minmax, image'
+    )
+
+
+def threshold_histogram(
+    score: Tensor,
+    winner: Tensor,
+    target: Tensor,
+    num_classes: int,
+    num_thresholds: int,
 ) -> Tensor:
-    """Confusion of CAM segmentation at every background threshold at once.
+    """Count the pixels of one image by score, truth and best class.
+
+    The sum over images holds what the segmentation at every background
+    threshold is measured by, see :func:`histogram_confusion`.
+
+    Args:
+        score: [H, W] in 0..1, the highest map of the present classes.
+        winner: Integer [H, W], its class l.
+        target: Integer [H, W]: 0 background, l + 1 for class l; anything
+            above L is ignored.
+        num_classes: L.
+        num_thresholds: T.
+
+    Returns:
+        int64 [T + 1, L + 1, L]: at how many of the thresholds the score is
+        above, truth, best class.
+    """
+    known = target <= num_classes
+    above = (score * num_thresholds).ceil().long().clamp(max=num_thresholds)
+    side = num_classes + 1
+    cell = (above * side + target) * num_classes + winner
+    counts = torch.bincount(
+        cell[known], minlength=(num_thresholds + 1) * side * num_classes
+    )
+    return counts.view(num_thresholds + 1, side, num_classes)
+
+
+def histogram_confusion(histogram: Tensor) -> Tensor:
+    """Confusion of the segmentation at every background threshold.
 
     At threshold t a pixel is background when no map of a present class
     exceeds t, else it takes the class of the highest map.
 
     Args:
-        cam: [L, H, W] normalised maps in 0..1.
-        labels: [L] 1 for the classes of the image, 0 elsewhere.
-        target: Integer [H, W]: 0 background, l + 1 for class l; anything
-            above L is ignored.
-        num_thresholds: T; the thresholds are 0, 1 / T, ..., (T - 1) / T.
+        histogram: [T + 1, L + 1, L] from :func:`threshold_histogram`; the
+            thresholds are 0, 1 / T, ..., (T - 1) / T.
 
     Returns:
         [T, L + 1, L + 2] pixel counts (int64) in the layout of
         :func:`mmrca.ops.metrics.confusion_matrix`; no pixel is predicted
         255, so the last column is 0.
     """
-    num_classes = cam.shape[0]
-    score, winner = (cam * labels[:, None, None]).max(dim=0)
-    known = target <= num_classes
-    # A pixel is foreground at the first `above` thresholds.
-    above = (score * num_thresholds).ceil().long().clamp(max=num_thresholds)
-    side = num_classes + 1
-    cell = (above * side + target) * num_classes + winner
-    counts = torch.bincount(
-        cell[known], minlength=(num_thresholds + 1) * side * num_classes
-    ).view(num_thresholds + 1, side, num_classes)
-    total = counts.sum(dim=0)
-    below = counts.cumsum(dim=0)[:num_thresholds]
+    total = histogram.sum(dim=0)
+    below = histogram.cumsum(dim=0)[:-1]
     background = below.sum(dim=2, keepdim=True)
     return torch.cat(
         [background, total - below, torch.zeros_like(background)], dim=2
+    )
+
+
+def threshold_confusion(
+    cam: Tensor, labels: Tensor, target: Tensor, num_thresholds: int
+) -> Tensor:
+    """Confusion of CAM segmentation at every background threshold at once.
+
+    Args:
+        cam: [L, H, W] normalised maps in 0..1.
+        labels: [L] 1 for the classes of the image, 0 elsewhere.
+        target: Integer [H, W]: 0 background, l + 1 for class l; anything
+            above L is ignored.
+        num_thresholds: T.
+
+    Returns:
+        As :func:`histogram_confusion`.
+    """
+    score, winner = (cam * labels[:, None, None]).max(dim=0)
+    return histogram_confusion(
+        threshold_histogram(score, winner, target, len(cam), num_thresholds)
     )

@@ -10,6 +10,7 @@ of a CRF's marginals are close to 0 or 1, though, so there the same margin
 leaves far fewer pixels open.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -92,6 +93,65 @@ def fuse(
         return labels
     best, second = scores.topk(2, dim=0).values
     return labels.masked_fill(best - second < margin, IGNORE_INDEX)
+
+
+def conflict(cams: Tensor, threshold: float) -> Tensor:
+    """Find the pixels that two or more classes claim.
+
+    Args:
+        cams: [C, H, W] in 0..1.
+        threshold: From where on a class claims a pixel, in 0..1.
+
+    Returns:
+        Boolean [H, W].
+    """
+    return (cams >= threshold).sum(0) > 1
+
+
+def saliency_conflict(labels: Tensor, saliency: Tensor) -> Tensor:
+    """Find the pixels where labels and saliency disagree.
+
+    Args:
+        labels: uint8 [H, W] from :func:`fuse`.
+        saliency: [H, W] in 0..1; from .5 on a pixel is salient.
+
+    Returns:
+        Boolean [H, W]: background that is salient, or a class that is not.
+    """
+    decided = labels != IGNORE_INDEX
+    return decided & ((labels > 0) != (saliency >= 0.5))
+
+
+def minimum_foreground(
+    labels: Tensor, foreground: Tensor, classes: Sequence[int], share: float
+) -> Tensor:
+    """Give every class of the image at least a share of the pixels.
+
+    The image is known to show its classes; one that got less than the share
+    takes the pixels of its own highest scores.
+
+    Args:
+        labels: uint8 [H, W] from :func:`fuse`.
+        foreground: [C, H, W] scores.
+        classes: The C class numbers (0-based).
+        share: Of the image's pixels, in 0..1; 0 changes nothing.
+
+    Returns:
+        uint8 [H, W]. Where two such classes want a pixel, the later of
+        ``classes`` has it.
+
+    Raises:
+        ValueError: If ``share`` is outside 0..1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f'min_foreground {share} must be between 0 and 1')
+    wanted = math.ceil(share * labels.numel())
+    flat = labels.flatten().clone()
+    for number, scores in zip(classes, foreground, strict=True):
+        if (labels == number + 1).sum() < wanted:
+            best = scores.flatten().topk(wanted).indices
+            flat[best] = number + 1
+    return flat.view_as(labels)
 
 
 def _check_fuse(

@@ -1,9 +1,18 @@
-"""The CAMs of one image, averaged over scales and mirror images.
+"""The CAMs of images: as the model gives them, and at the image's size.
 
-Shape shorthand: H x W pixels, L classes of the model, C present classes.
+The model's maps are small: kept at half precision, with the classes of the
+image only, those of all scales take a few kilobytes. So they are what passes
+between processes and what is saved.
+
+Shape shorthand: H x W pixels, h x w cells, L classes of the model, C classes
+of the image, S scales.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
 
 import mmcv
 import numpy as np
@@ -11,61 +20,97 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmrca.ops.cam import normalize_cam
+from mmrca.ops.cam import normalize_cams
+
+
+class Cams(NamedTuple):
+    """What the model says of one image.
+
+    Attributes:
+        classes: The C class numbers (0-based) of the maps.
+        maps: S maps, float16 [C, h, w] on the CPU: the logits, cut at 0, of
+            the image and its mirror image, summed.
+        scores: float32 [L] in 0..1, of all classes: the sigmoid of the
+            logits' mean over cells, scales and mirror images.
+    """
+
+    classes: Sequence[int]
+    maps: Sequence[Tensor]
+    scores: Tensor
 
 
 @torch.no_grad()
 def infer_cams(
     model: nn.Module,
-    image: np.ndarray,
-    classes: Sequence[int],
+    images: Sequence[np.ndarray],
+    classes: Sequence[Sequence[int] | None],
     scales: Sequence[float],
     flip: bool,
-) -> Tensor:
-    """Compute the CAMs of the classes present in one image.
+    thresholds: Tensor | None = None,
+) -> list[Cams]:
+    """Compute the CAMs of images of one size, all in one forward per scale.
 
-    At every scale the image is resized, the logits of it and of its mirror
-    image are cut at 0, brought back to H x W and summed; each class's sum is
-    divided by its maximum. Nothing is padded. A side never shrinks below one
-    pixel; whether the model takes an image that small is up to its backbone.
+    Nothing is padded. A side never shrinks below one pixel; whether the
+    model takes an image that small is up to its backbone.
 
     Args:
         model: :class:`mmrca.models.RCA`. It is put into eval mode and stays
             there.
-        image: uint8 [H, W, 3], BGR.
-        classes: The C class numbers (0-based). May be empty.
+        images: uint8 [H, W, 3], BGR, all of the same H and W.
+        classes: The class numbers (0-based) of each image. May be empty; None
+            for an image whose classes are to be predicted.
         scales: Factors of the image's size, each > 0, at least one.
-        flip: Whether the mirror image takes part.
+        flip: Whether mirror images take part.
+        thresholds: [L] in 0..1: from which score on a class is predicted.
 
     Returns:
-        float32 [C, H, W] in 0..1 on the model's device. A class whose logits
-        are nowhere positive is 0 everywhere.
+        One entry per image.
 
     Raises:
-        ValueError: If the image, a class number or a scale is none of the
+        ValueError: If an image, a class number or a scale is none of the
             above, or the model's preprocessor pads at test time.
     """
-    _check(model, image, classes, scales)
+    _check(model, images, classes, scales)
     model.eval()
-    size = image.shape[:2]
-    total = torch.zeros(len(classes), *size, device=_device(model))
-    if not classes:
-        return total
-    for scale in scales:
-        inputs = _batch(model, _resize(image, scale), flip)
-        maps = model.cam_logits(inputs)[:, list(classes)].relu()
-        if flip:
-            maps = torch.stack([maps[0], maps[1].flip(-1)])
-        maps = F.interpolate(maps.float(), size, mode='bilinear')
-        total += maps.sum(0)
-    return normalize_cam(total)
+    maps, means = zip(
+        *(_at_scale(model, images, scale, flip) for scale in scales),
+        strict=True,
+    )
+    scores = torch.stack(means).mean(0).sigmoid()
+    found = []
+    for i, given in enumerate(classes):
+        if given is None:
+            given = (scores[i] >= thresholds).nonzero()[:, 0].tolist()
+        picked = [half(m[i, list(given)]) for m in maps]
+        found.append(Cams(given, picked, scores[i]))
+    return found
 
 
-def _batch(model: nn.Module, image: np.ndarray, flip: bool) -> Tensor:
-    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    images = [pixels, pixels.flip(-1)] if flip else [pixels]
-    data = {'inputs': images, 'data_samples': None}
-    return model.data_preprocessor(data, training=False)['inputs']
+def half(maps: Tensor) -> Tensor:
+    """Round to float16 on the CPU; what is too large becomes its maximum."""
+    return maps.clamp(max=torch.finfo(torch.float16).max).half().cpu()
+
+
+def _at_scale(
+    model: nn.Module, images: Sequence[np.ndarray], scale: float, flip: bool
+) -> tuple[Tensor, Tensor]:
+    """Sum the cut logits over mirror images: [N, L, h, w], and the means."""
+    pixels = [_pixels(_resize(image, scale)) for image in images]
+    if flip:
+        pixels += [image.flip(-1) for image in pixels]
+    data = {'inputs': pixels, 'data_samples': None}
+    inputs = model.data_preprocessor(data, training=False)['inputs']
+    logits = model.cam_logits(inputs).float()
+    means, maps = logits.mean((-2, -1)), logits.relu()
+    if flip:
+        count = len(images)
+        means = (means[:count] + means[count:]) / 2
+        maps = maps[:count] + maps[count:].flip(-1)
+    return maps, means.cpu()
+
+
+def _pixels(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
 def _resize(image: np.ndarray, scale: float) -> np.ndarray:
@@ -73,27 +118,96 @@ def _resize(image: np.ndarray, scale: float) -> np.ndarray:
     return mmcv.imresize(image, (width, height))
 
 
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
+def enlarge_cams(
+    cams: Cams,
+    size: tuple[int, int],
+    normalization: str,
+    device: str = 'cpu',
+) -> Tensor:
+    """Bring the maps of all scales to the image's size, sum and normalise.
+
+    Args:
+        cams: From :func:`infer_cams`.
+        size: H and W.
+        normalization: As :func:`mmrca.ops.cam.normalize_cams`.
+        device: Where to compute.
+
+    Returns:
+        float32 [C, H, W] in 0..1. A class whose logits are nowhere positive
+        is 0 everywhere.
+    """
+    total = torch.zeros(len(cams.classes), *size, device=device)
+    if not cams.classes:
+        return total
+    for maps in cams.maps:
+        maps = maps[None].to(device).float()
+        total += F.interpolate(maps, size, mode='bilinear')[0]
+    return normalize_cams(total, normalization)
+
+
+def save_cams(path: Path, cams: Cams) -> None:
+    """Write CAMs as a numpy archive that is whole or not there.
+
+    Args:
+        path: ``ID.npz``.
+        cams: From :func:`infer_cams`.
+    """
+    arrays = {f'cam_{i}': m.numpy() for i, m in enumerate(cams.maps)}
+    arrays['classes'] = np.array(cams.classes, dtype=np.int64)
+    arrays['scores'] = cams.scores.numpy()
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with part.open('wb') as file:
+            np.savez(file, **arrays)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_cams(path: Path, classes: Sequence[int] | None) -> Cams | None:
+    """Read saved CAMs.
+
+    Args:
+        path: ``ID.npz``.
+        classes: The image's classes, None if they are to be those saved.
+
+    Returns:
+        None if there are none, or they are broken or of other classes.
+    """
+    try:
+        with np.load(path) as arrays:
+            known = arrays['classes'].tolist()
+            if classes is not None and known != list(classes):
+                return None
+            count = sum(name.startswith('cam_') for name in arrays)
+            maps = [torch.from_numpy(arrays[f'cam_{i}']) for i in range(count)]
+            return Cams(known, maps, torch.from_numpy(arrays['scores']))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
 
 
 def _check(
     model: nn.Module,
-    image: np.ndarray,
-    classes: Sequence[int],
+    images: Sequence[np.ndarray],
+    classes: Sequence[Sequence[int] | None],
     scales: Sequence[float],
 ) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            f'image must be uint8 [H, W, 3], not {image.dtype} '
-            f'{list(image.shape)}'
-        )
+    for image in images:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f'image must be uint8 [H, W, 3], not {image.dtype} '
+                f'{list(image.shape)}'
+            )
+    if len({image.shape for image in images}) != 1:
+        raise ValueError('the images of a batch must be of one size')
     if not scales or min(scales) <= 0:
         raise ValueError(f'scales {scales} must be one or more numbers > 0')
-    if any(not 0 <= number < model.num_classes for number in classes):
-        raise ValueError(
-            f'classes {list(classes)} must lie in 0..{model.num_classes - 1}'
-        )
+    for given in classes:
+        if any(not 0 <= n < model.num_classes for n in given or ()):
+            raise ValueError(
+                f'classes {list(given or ())} must lie in '
+                f'0..{model.num_classes - 1}'
+            )
     if getattr(model.data_preprocessor, 'test_cfg', None):
         raise ValueError(
             'model.data_preprocessor.test_cfg pads images, which a CAM must '

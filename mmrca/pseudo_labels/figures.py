@@ -1,16 +1,23 @@
-"""How good a data set's pseudo-labels are.
+"""How good pseudo-labels are, and the CAMs that they were made of.
 
-Shape shorthand: L classes of the data set, H x W pixels.
+Counts are taken image by image, as sparse records that are kept in a journal
+beside the labels: so a run that goes on where another stopped ends with the
+figures of all its images.
+
+Shape shorthand: L classes of the data set, C classes of an image, H x W
+pixels, T thresholds.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from mmrca.ops.cam import threshold_confusion
+from mmrca.ops.cam import histogram_confusion, threshold_histogram
 from mmrca.ops.metrics import (
     confusion_matrix,
     coverage,
@@ -19,84 +26,163 @@ from mmrca.ops.metrics import (
     recall,
     strict_iou,
 )
-from mmrca.ops.pseudo_label import IGNORE_INDEX
-from mmrca.pseudo_labels.inputs import LabelInput, load_mask
+from mmrca.ops.pseudo_label import IGNORE_INDEX, fuse
+from mmrca.pseudo_labels.labels import Label
 
-_THRESHOLDS = 100
+THRESHOLDS = 100
+_JOURNAL = 'figures*.jsonl'
+_CURVES = ('cam', 'refined')
 
 
-@dataclass
+def measure(
+    labels: Tensor,
+    label: Label,
+    classes: Sequence[int],
+    mask: Tensor | None,
+    num_classes: int,
+) -> dict:
+    """Count the pixels of one image.
+
+    Args:
+        labels: uint8 [H, W], the pseudo-label.
+        label: What it was made of, maybe at a smaller size.
+        classes: The C class numbers, 0-based.
+        mask: The true mask [H, W], 255 where ignored; None if there is none.
+        num_classes: L + 1, with the background.
+
+    Returns:
+        Sparse counts by name, as JSON.
+
+    Raises:
+        ValueError: If the mask holds a value that is no class.
+    """
+    pixels = labels.flatten().bincount(minlength=IGNORE_INDEX + 1)
+    counts = {'pixels': pixels}
+    if mask is not None:
+        counts['labels'] = confusion_matrix(labels, mask, num_classes)
+        small = _shrink(mask, label.cams)
+        maps = {'cam': torch.cat([label.cue[None], label.cams])}
+        if label.refined is not None:
+            maps['refined'] = label.refined
+        for name, scores in maps.items():
+            scores = scores.cpu()
+            plain = fuse(scores[1:], scores[0], classes, margin=0)
+            counts[name] = confusion_matrix(plain, small, num_classes)
+            counts[f'{name}_curve'] = _histogram(
+                scores[1:], classes, small, num_classes - 1
+            )
+    return {name: _sparse(count) for name, count in counts.items()}
+
+
+def _shrink(mask: Tensor, maps: Tensor) -> Tensor:
+    if maps.shape[-2:] == mask.shape:
+        return mask
+    return interpolate(mask[None, None], maps.shape[-2:], mode='nearest')[0, 0]
+
+
+def _histogram(
+    maps: Tensor, classes: Sequence[int], mask: Tensor, num_classes: int
+) -> Tensor:
+    if len(maps):
+        score, winner = maps.max(dim=0)
+        winner = torch.tensor(classes)[winner]
+    else:
+        score = torch.zeros(mask.shape)
+        winner = torch.zeros(mask.shape, dtype=torch.int64)
+    return threshold_histogram(score, winner, mask, num_classes, THRESHOLDS)
+
+
+def _sparse(counts: Tensor) -> list[list[int]]:
+    flat = counts.flatten()
+    cells = flat.nonzero()[:, 0]
+    return [cells.tolist(), flat[cells].tolist()]
+
+
+class Journal:
+    """The records of a folder's labels, one JSON line each.
+
+    Args:
+        folder: Of the labels.
+        rank: This process; each writes a file of its own.
+    """
+
+    def __init__(self, folder: Path, rank: int = 0) -> None:
+        self.folder = folder
+        self.path = folder / f'figures{rank}.jsonl'
+
+    def add(self, record: dict) -> None:
+        """Append a record, which names its ``image``.
+
+        The line starts with its end, as the one before may be cut off.
+        """
+        with self.path.open('a') as file:
+            file.write('\n' + json.dumps(record, separators=(',', ':')))
+
+    def read(self) -> dict[str, dict]:
+        """Read the records of all processes, by image; cut-off ones are not.
+
+        Of several records of an image the one of the newest file, and in it
+        the last, counts.
+        """
+        records = {}
+        files = sorted(
+            self.folder.glob(_JOURNAL), key=lambda path: path.stat().st_mtime
+        )
+        for path in files:
+            for line in path.read_text().splitlines():
+                try:
+                    record = json.loads(line)
+                    records[record['image']] = record
+                except (ValueError, KeyError, TypeError):
+                    continue
+        return records
+
+    def clear(self) -> None:
+        """Forget the records of all processes."""
+        for path in self.folder.glob(_JOURNAL):
+            path.unlink()
+
+
 class Tally:
     """Counts over the labels of a data set.
 
+    Args:
+        records: Of its images, from :func:`measure`.
+        num_classes: L + 1, with the background.
+
     Attributes:
-        pixels: int64 [256], pixels per label value.
-        confusion: [L+1, L+2], pseudo-labels against the masks.
-        cam_confusion: The same of the CAMs alone.
-        cam_curve: [T, L+1, L+2], the same at T constant thresholds.
         images: Images counted.
-        evaluated: Images in ``confusion``, those that have a mask.
-        cam_evaluated: Images in ``cam_confusion``: of these, the ones
-            labelled in this run.
+        evaluated: Of these, the ones that have a mask.
+        counts: int64 sums by name: ``pixels`` [256]; against the masks
+            ``labels``, ``cam`` and ``refined`` [L+1, L+2] and, at T constant
+            thresholds, ``cam_curve`` and ``refined_curve`` [T, L+1, L+2].
+            Names that no record has are missing.
     """
 
-    pixels: Tensor
-    confusion: Tensor
-    cam_confusion: Tensor
-    cam_curve: Tensor
-    images: int = 0
-    evaluated: int = 0
-    cam_evaluated: int = 0
+    def __init__(self, records: Sequence[dict], num_classes: int) -> None:
+        square = (num_classes, num_classes + 1)
+        cube = (THRESHOLDS + 1, num_classes, num_classes - 1)
+        shapes: dict[str, tuple[int, ...]] = {'pixels': (IGNORE_INDEX + 1,)}
+        shapes |= dict.fromkeys(('labels', *_CURVES), square)
+        shapes |= {f'{name}_curve': cube for name in _CURVES}
+        self.images = len(records)
+        self.evaluated = sum('labels' in record for record in records)
+        self.counts: dict[str, Tensor] = {}
+        for name, shape in shapes.items():
+            parts = [r[name] for r in records if name in r]
+            if parts:
+                self.counts[name] = _sum(parts, shape)
+        for name in (f'{name}_curve' for name in _CURVES):
+            if name in self.counts:
+                self.counts[name] = histogram_confusion(self.counts[name])
 
-    @classmethod
-    def empty(cls, num_classes: int) -> 'Tally':
-        """Start at 0; ``num_classes`` counts the background."""
-        square = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
-        pixels = torch.zeros(IGNORE_INDEX + 1, dtype=torch.int64)
-        curve = square.expand(_THRESHOLDS, -1, -1).clone()
-        return cls(pixels, square, square.clone(), curve)
 
-    def add(
-        self,
-        item: LabelInput,
-        labels: Tensor,
-        plain: Tensor | None = None,
-        cams: Tensor | None = None,
-    ) -> None:
-        """Count one image.
-
-        Args:
-            item: The image; its mask is read if it has one.
-            labels: uint8 [H, W], the pseudo-label.
-            plain: uint8 [H, W], what the CAM alone says, if known.
-            cams: [C, H, W] in 0..1 of the image's classes, if known.
-
-        Raises:
-            ValueError: If the mask holds a value that is no class.
-        """
-        self.images += 1
-        self.pixels += labels.flatten().bincount(minlength=len(self.pixels))
-        if item.mask is None:
-            return
-        num_classes = len(self.confusion)
-        mask = torch.from_numpy(load_mask(item))
-        try:
-            self.confusion += confusion_matrix(labels, mask, num_classes)
-        except ValueError as error:
-            raise ValueError(f'mask {item.mask}: {error}') from error
-        self.evaluated += 1
-        if plain is not None and cams is not None:
-            self.cam_confusion += confusion_matrix(plain, mask, num_classes)
-            self._add_curve(item, cams, mask)
-            self.cam_evaluated += 1
-
-    def _add_curve(self, item: LabelInput, cams: Tensor, mask: Tensor) -> None:
-        maps = cams.new_zeros(len(self.confusion) - 1, *cams.shape[1:])
-        present = cams.new_zeros(len(maps))
-        maps[item.classes], present[item.classes] = cams, 1
-        self.cam_curve += threshold_confusion(
-            maps.cpu(), present.cpu(), mask, _THRESHOLDS
-        )
+def _sum(parts: Sequence[list[list[int]]], shape: tuple[int, ...]) -> Tensor:
+    total = torch.zeros(shape, dtype=torch.int64)
+    flat = total.view(-1)
+    for cells, counts in parts:
+        flat.index_add_(0, torch.tensor(cells), torch.tensor(counts))
+    return total
 
 
 def summarize(tally: Tally, classes: Sequence[str]) -> dict:
@@ -107,38 +193,45 @@ def summarize(tally: Tally, classes: Sequence[str]) -> dict:
         classes: The data set's classes, ``'background'`` first.
 
     Returns:
-        ``images``; ``share`` of the pixels per class and ``unlabelled``;
-        ``evaluation`` of the labels (``images`` and what :func:`evaluate`
-        returns) and ``cam``
-        (``images``, ``mIoU``, ``IoU`` and, chosen with the masks,
-        ``best_threshold`` of a constant background with its
-        ``mIoU_best``), both None without masks. A class without an IoU is
-        None and in no mean.
+        ``images``; ``share`` of the pixels per class and ``unlabelled``; and
+        ``against_masks``, None without masks: ``images``, and for ``labels``,
+        ``cam`` and ``refined`` (None without refinement) what
+        :func:`evaluate` returns. The latter two leave no pixel open; they
+        have ``best_with_masks`` too: the ``threshold`` of a constant
+        background that the masks would choose, with its ``mIoU``.
     """
-    share = _percent(tally.pixels.double() / tally.pixels.sum())
+    pixels = tally.counts['pixels']
+    share = _percent(pixels.double() / pixels.sum())
     figures: dict = {
         'images': tally.images,
         'share': dict(zip(classes, share, strict=False)),
-        'evaluation': None,
-        'cam': None,
+        'against_masks': None,
     }
     figures['share']['unlabelled'] = share[IGNORE_INDEX]
     if tally.evaluated:
-        figures['evaluation'] = {
-            'images': tally.evaluated,
-            **evaluate(tally.confusion, classes),
-        }
-    if tally.cam_evaluated:
-        iou = strict_iou(tally.cam_confusion)
-        curve = torch.stack([strict_iou(c).nanmean() for c in tally.cam_curve])
-        figures['cam'] = {
-            'images': tally.cam_evaluated,
-            'mIoU': _percent(iou.nanmean()),
-            'IoU': _per_class(classes, iou),
-            'mIoU_best': _percent(curve.max()),
-            'best_threshold': int(curve.argmax()) / _THRESHOLDS,
-        }
+        stages: dict = {'images': tally.evaluated}
+        stages['labels'] = evaluate(tally.counts['labels'], classes)
+        for name in _CURVES:
+            stages[name] = _stage(tally, name, classes)
+        figures['against_masks'] = stages
     return figures
+
+
+def _stage(tally: Tally, name: str, classes: Sequence[str]) -> dict | None:
+    if name not in tally.counts:
+        return None
+    curve = mean_ious(tally.counts[f'{name}_curve'])
+    best = {
+        'threshold': int(curve.argmax()) / THRESHOLDS,
+        'mIoU': _percent(curve.max()),
+    }
+    figures = evaluate(tally.counts[name], classes)
+    return {**figures, 'best_with_masks': best}
+
+
+def mean_ious(curve: Tensor) -> Tensor:
+    """Compute the mIoU at each threshold: [T, L+1, L+2] -> [T] in 0..1."""
+    return torch.stack([strict_iou(c).nanmean() for c in curve])
 
 
 def evaluate(confusion: Tensor, classes: Sequence[str]) -> dict:
@@ -150,7 +243,8 @@ def evaluate(confusion: Tensor, classes: Sequence[str]) -> dict:
 
     Returns:
         ``mIoU_labelled``, ``mIoU_strict``, ``coverage`` and, per class,
-        ``IoU_labelled``, ``IoU_strict``, ``precision`` and ``recall``.
+        ``IoU_labelled``, ``IoU_strict``, ``precision`` and ``recall``. A
+        class without an IoU is None and in no mean.
     """
     labelled, strict = labelled_iou(confusion), strict_iou(confusion)
     return {

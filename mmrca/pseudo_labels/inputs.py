@@ -1,7 +1,7 @@
 """What pseudo-labels are made from: images, labels, masks, saliency maps.
 
 Every file's header is read before the long work starts, so that a missing or
-misfitting file does not end it halfway.
+misfitting file is known before it.
 
 Shape shorthand: H x W pixels.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -17,7 +18,12 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the sides are swapped
-_NAMED = 3  # files an error names
+# What Pillow raises at a broken file, or one that would fill the memory.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+class ImageFault(ValueError):
+    """An image, or a file that belongs to it, that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class LabelInput:
     Attributes:
         img_id: Its name without suffix.
         path: The image file.
-        classes: Its class numbers, 0-based.
+        classes: Its class numbers, 0-based; None if nobody knows them.
         size: H and W as the loader gives them (EXIF orientation applied).
         info: The data set's entry.
         mask: The file of the true mask, None if there is none.
@@ -36,7 +42,7 @@ class LabelInput:
 
     img_id: str
     path: str
-    classes: Sequence[int]
+    classes: Sequence[int] | None
     size: tuple[int, int]
     info: dict
     mask: str | None
@@ -44,51 +50,95 @@ class LabelInput:
 
 
 def collect_inputs(
-    dataset: BaseDataset, saliency_dir: str | None = None
-) -> list[LabelInput]:
-    """List a data set's images and check their files.
+    infos: Sequence[dict], saliency_dir: str | None = None
+) -> tuple[list[LabelInput], dict[str, str]]:
+    """Check the files of images before the long work.
 
     Args:
-        dataset: :class:`mmrca.datasets.ImageLevelDataset`, or several
-            concatenated.
+        infos: Entries of :class:`mmrca.datasets.ImageLevelDataset`.
         saliency_dir: Folder with a saliency map ``ID.png`` for every image.
 
+    Returns:
+        The images that can be used, and what is at fault with the others,
+        by ``img_id``: the file is no image, a saliency map is missing or not
+        8-bit grey or of another size than the image.
+
     Raises:
-        FileNotFoundError: If saliency maps are missing.
-        ValueError: If two images have the same name, a file is no image, a
-            mask or saliency map is of another size than its image, or a
-            saliency map is not 8-bit grey.
+        FileNotFoundError: If the folder of saliency maps is missing.
+        ValueError: If two images have the same name.
     """
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     _check_unique([info['img_id'] for info in infos])
-    if saliency_dir is not None:
-        _check_saliency(infos, saliency_dir)
-    return [_collect(info, saliency_dir) for info in infos]
+    if saliency_dir is not None and not Path(saliency_dir).is_dir():
+        raise FileNotFoundError(
+            f'saliency folder {saliency_dir} does not exist; set '
+            'pseudo_label.background.dir'
+        )
+    inputs, faults = [], {}
+    for info in infos:
+        try:
+            inputs.append(_collect(info, saliency_dir))
+        except ImageFault as fault:
+            faults[info['img_id']] = str(fault)
+    return inputs, faults
+
+
+def data_infos(dataset: BaseDataset) -> list[dict]:
+    """List the entries of a data set, or of several concatenated."""
+    return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
 def load_image(item: LabelInput) -> np.ndarray:
     """Read the image as MMSegmentation does: uint8 [H, W, 3], BGR.
 
     Raises:
-        ValueError: If it cannot be decoded.
+        ImageFault: If it cannot be decoded to its end.
     """
-    image = mmcv.imread(item.path)
+    try:
+        # OpenCV fills what is missing of a cut-off image with grey.
+        with Image.open(item.path) as picture:
+            picture.load()
+        image = mmcv.imread(item.path)
+    except (*_UNREADABLE, cv2.error) as error:
+        raise ImageFault(
+            f'image {item.path} cannot be decoded: {error}'
+        ) from error
     if image is None:
-        raise ValueError(f'image {item.path} cannot be decoded')
+        raise ImageFault(f'image {item.path} cannot be decoded')
     return image
 
 
 def load_mask(item: LabelInput) -> np.ndarray:
-    """Read the true mask as MMSegmentation does: uint8 [H, W]."""
+    """Read the true mask as MMSegmentation does: uint8 [H, W].
+
+    Raises:
+        ImageFault: If it cannot be read or is of another size.
+    """
     info = {**item.info, 'seg_fields': []}
+    try:
+        found = LoadAnnotations()(info)['gt_seg_map']
+    # What decoders raise has no common type.
+    except Exception as error:
+        raise ImageFault(f'mask {item.mask} cannot be decoded') from error
     # MMSegmentation squeezes a mask that is one pixel high or wide.
-    return LoadAnnotations()(info)['gt_seg_map'].reshape(item.size)
+    if 1 in item.size and found.size == max(item.size):
+        found = found.reshape(item.size)
+    _check_size('mask', item.mask, found.shape, item.size)
+    return found
 
 
 def load_saliency(item: LabelInput) -> np.ndarray:
-    """Read the saliency map: float32 [H, W] in 0..1."""
-    with Image.open(item.saliency) as picture:
-        return np.asarray(picture, dtype=np.float32) / 255
+    """Read the saliency map: float32 [H, W] in 0..1.
+
+    Raises:
+        ImageFault: If it cannot be decoded to its end.
+    """
+    try:
+        with Image.open(item.saliency) as picture:
+            return np.asarray(picture, dtype=np.float32) / 255
+    except _UNREADABLE as error:
+        raise ImageFault(
+            f'saliency map {item.saliency} cannot be decoded: {error}'
+        ) from error
 
 
 def _check_unique(names: list[str]) -> None:
@@ -102,45 +152,30 @@ def _check_unique(names: list[str]) -> None:
         seen.add(name)
 
 
-def _check_saliency(infos: list[dict], folder: str) -> None:
-    if not Path(folder).is_dir():
-        raise FileNotFoundError(
-            f'saliency folder {folder} does not exist; set '
-            'pseudo_label.background.dir'
-        )
-    names = [info['img_id'] for info in infos]
-    missing = [n for n in names if not Path(folder, f'{n}.png').is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f'{folder} lacks the saliency maps ID.png of {len(missing)} of '
-            f'{len(names)} images, such as {", ".join(missing[:_NAMED])}'
-        )
-
-
 def _collect(info: dict, saliency_dir: str | None) -> LabelInput:
     path, mask = info['img_path'], info.get('seg_map_path')
     size, _ = _header(path)
     if mask is not None and not Path(mask).is_file():
         mask = None
-    if mask is not None:
-        _check_size('mask', mask, _header(mask)[0], size)
     saliency = None
     if saliency_dir is not None:
         saliency = Path(saliency_dir, f'{info["img_id"]}.png')
+        if not saliency.is_file():
+            raise ImageFault(f'saliency map {saliency} is missing')
         found, mode = _header(saliency)
         _check_size('saliency map', saliency, found, size)
         if mode != 'L':
-            raise ValueError(f'saliency map {saliency} must be 8-bit grey')
+            raise ImageFault(f'saliency map {saliency} must be 8-bit grey')
     return LabelInput(
         info['img_id'], path, info['gt_label'], size, info, mask, saliency
     )
 
 
 def _check_size(
-    what: str, path: str | Path, found: tuple, wanted: tuple
+    what: str, path: str | Path | None, found: tuple, wanted: tuple
 ) -> None:
     if found != wanted:
-        raise ValueError(
+        raise ImageFault(
             f'{what} {path} is {found[1]} x {found[0]} pixels, its image '
             f'{wanted[1]} x {wanted[0]}'
         )
@@ -154,5 +189,5 @@ def _header(path: str | Path) -> tuple[tuple[int, int], str]:
             turned = picture.getexif().get(_ORIENTATION, 1) >= 5
             size = (width, height) if turned else (height, width)
             return size, picture.mode
-    except OSError as error:
-        raise ValueError(f'{path} cannot be read as an image') from error
+    except _UNREADABLE as error:
+        raise ImageFault(f'{path} cannot be read as an image') from error

@@ -1,316 +1,333 @@
-"""Pseudo-labels for a whole data set, and how good they are.
-
-Shape shorthand: C classes present in an image, L classes of the data set,
-H x W pixels.
-"""
+"""Pseudo-labels for a whole data set: what is to do, who does it, figures."""
 
 import hashlib
-import inspect
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
-from PIL import Image
-from torch import Tensor, nn
 
 from mmrca.model_loader import load_model
-from mmrca.ops.pseudo_label import (
-    IGNORE_INDEX,
-    background_constant,
-    background_power,
-    fuse,
-)
 from mmrca.progress import progress
-from mmrca.pseudo_labels.cams import infer_cams
-from mmrca.pseudo_labels.dense_crf import dense_crf
-from mmrca.pseudo_labels.figures import Tally, summarize
+from mmrca.pseudo_labels.cams import read_cams
+from mmrca.pseudo_labels.curve import write_curve
+from mmrca.pseudo_labels.figures import Journal, Tally, summarize
 from mmrca.pseudo_labels.inputs import (
     LabelInput,
     collect_inputs,
-    load_image,
-    load_saliency,
+    data_infos,
 )
-from mmrca.pseudo_labels.writer import write_label
+from mmrca.pseudo_labels.labels import rehearse
+from mmrca.pseudo_labels.line import Batch, Job, run_line
+from mmrca.pseudo_labels.manifest import (
+    claim,
+    differences,
+    digest,
+    read_manifest,
+    write_json,
+    write_manifest,
+)
+from mmrca.pseudo_labels.settings import Settings, read_settings
+from mmrca.pseudo_labels.writer import read_stamp
 from mmrca.registry import DATASETS
 
-# Background cues and the one option each of them takes.
-_CUES = {'constant': 'threshold', 'power': 'alpha', 'saliency': 'dir'}
+# A worker process takes seconds to start: fewer images are labelled faster
+# without.
+_WORTH_WORKERS = 32
 
 
 def make_pseudo_labels(
     config: Config,
     checkpoint: str,
-    out_dir: str | Path,
+    out_dir: str | Path | None,
+    *,
+    cams_dir: str | Path | None = None,
     record: str | Path | None = None,
     overwrite: bool = False,
+    strict: bool = False,
+    workers: int | None = None,
+    batch_size: int = 1,
 ) -> dict:
     """Label every image of ``train_dataloader.dataset``.
 
     A label that is already there and whole is kept, so a stopped run goes
-    on where it was. The record says what the labels were made with; labels
-    of another recipe are not mixed in.
+    on where it was. The folder's ``manifest.json`` says what the labels were
+    made with; labels of another recipe are not mixed in. Under torchrun each
+    process takes its share of the images.
 
     Args:
         config: With ``model``, ``train_dataloader`` and ``pseudo_label``.
         checkpoint: File written in training.
-        out_dir: Folder for the labels ``ID.png``.
+        out_dir: Folder for the labels ``ID.png``; None to make CAMs only.
+        cams_dir: Folder for the low-resolution CAMs ``ID.npz``; those that
+            are there are not computed again.
         record: JSON file for recipe and figures, by default
-            ``out_dir + '.json'``.
-        overwrite: Delete the data set's labels in ``out_dir`` first.
+            ``out_dir + '.json'``; the curves over the threshold lie beside.
+        overwrite: Delete the data set's labels in ``out_dir``, and its CAMs
+            in ``cams_dir``, if they are of another recipe first.
+        strict: Stop at the first image that cannot be labelled.
+        workers: Processes; by default one for each core, but 0, which is
+            none, for a few images.
+        batch_size: Images of one size that go through the model together.
 
     Returns:
-        What the record holds: the recipe, the counts and the figures in
-        percent (see :func:`summarize`).
+        What the record holds: the recipe, the counts, ``faults`` by image
+        and the figures in percent (see :func:`summarize`).
 
     Raises:
         ValueError: If a config key, a file or the checkpoint is at fault, or
             the folder holds labels of another recipe.
         FileNotFoundError: If a file or folder is missing.
+        OSError: If a file cannot be written.
     """
     settings = read_settings(config)
+    rehearse(settings)
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
-    inputs = collect_inputs(dataset, settings['background'].get('dir'))
+    inputs, faults = collect_inputs(
+        data_infos(dataset), settings.background.get('dir')
+    )
+    stop_at(faults, strict)
     classes = dataset.metainfo['classes']
     model = load_model(config.model, checkpoint, classes)
-
-    out_dir = Path(out_dir).absolute()
-    record = Path(record or out_dir.parent / f'{out_dir.name}.json')
-    recipe = _recipe(config, checkpoint)
-    earlier = _prepare(out_dir, record, recipe, inputs, overwrite)
-
-    tally = Tally.empty(len(classes))
-    todo = [item for item in inputs if not _keep(item, out_dir, tally)]
-    for item in progress(todo, 'labels'):
-        labels, plain, cams = _label(model, item, settings)
-        write_label(
-            _file(out_dir, item), labels.numpy(), dataset.metainfo['palette']
-        )
-        tally.add(item, labels, plain, cams)
-    result = {
-        **recipe,
-        'finished': True,
-        'written': len(todo),
-        'kept': len(inputs) - len(todo),
-        **summarize(tally, classes),
-    }
-    # The CAMs of kept labels are not computed again, their figures stay.
-    result['cam'] = result['cam'] or earlier.get('cam')
-    _write_record(record, result)
+    out_dir, cams_dir = (p and Path(p).absolute() for p in (out_dir, cams_dir))
+    recipe = _recipe(config, checkpoint, settings, classes)
+    job = Job(
+        settings,
+        config.model.to_dict(),
+        checkpoint,
+        classes,
+        dataset.metainfo['palette'],
+        digest(recipe),
+        out_dir,
+        cams_dir,
+    )
+    notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
+    _claim_folders(job, inputs, recipe, notes, overwrite)
+    batches = same_size_batches(inputs, batch_size)
+    counts = _label(job, batches, model, workers, strict)
+    faults |= counts.pop('faults')
+    result = {**notes, **recipe, **counts, 'faults': faults}
+    if out_dir and get_dist_info()[0] == 0:
+        record = Path(record or out_dir.parent / f'{out_dir.name}.json')
+        result |= _figures(job, inputs, record)
+        write_json(record, result)
     return result
 
 
-def read_settings(config: Config) -> dict:
-    """Read ``pseudo_label`` from a config and check it.
+def stop_at(faults: dict[str, str], strict: bool) -> None:
+    """Raise the first fault if none is to be passed over.
 
     Raises:
-        ValueError: If a key is missing or unknown, or a value is no good.
+        ValueError: If there is a fault and ``strict``.
     """
-    for key in ('model', 'train_dataloader', 'pseudo_label'):
-        if key not in config:
-            raise ValueError(f'the config has no {key}')
-    needed = {'scales', 'flip', 'background', 'margin'}
-    _check_keys('pseudo_label', config.pseudo_label, needed, {'crf'})
-    settings = config.pseudo_label.to_dict()
-    _check_cue(settings['background'])
-    if settings.get('crf') is not None:
-        options = inspect.signature(dense_crf).parameters.values()
-        known = {o.name for o in options if o.kind == o.KEYWORD_ONLY}
-        _check_keys('pseudo_label.crf', settings['crf'], set(), known)
-    _rehearse(settings)
-    return settings
+    if strict and faults:
+        first, *more = faults.values()
+        others = f' ({len(more)} more images are at fault)' if more else ''
+        raise ValueError(f'{first}{others}')
 
 
-def _check_cue(background: Any) -> None:
-    where = 'pseudo_label.background'
-    kind = background.get('type') if isinstance(background, dict) else None
-    if kind not in _CUES:
-        raise ValueError(
-            f'{where}.type is {kind!r}; it must be one of {", ".join(_CUES)}'
-        )
-    _check_keys(where, background, {'type', _CUES[kind]}, set())
+def same_size_batches(
+    inputs: Sequence[LabelInput], batch_size: int
+) -> list[list[LabelInput]]:
+    """Put images of one size together, in their order.
 
-
-def _check_keys(
-    where: str, given: Any, needed: set[str], optional: set[str]
-) -> None:
-    if not isinstance(given, dict):
-        raise ValueError(f'{where} must be a dict, not {given!r}')
-    for key in given:
-        if key not in needed | optional:
-            known = ', '.join(sorted(needed | optional))
-            raise ValueError(f'{where} has no option {key!r}; it has {known}')
-    for key in sorted(needed):
-        if key not in given:
-            raise ValueError(f'{where} needs the option {key!r}')
-
-
-def _rehearse(settings: dict) -> None:
-    """Label a tiny image, so that a bad value shows before the long work."""
-    image = np.zeros((2, 2, 3), dtype=np.uint8)
-    cams = torch.full((1, 2, 2), 0.5)
-    try:
-        cue = background_cue(cams, settings['background'], np.zeros((2, 2)))
-        label_pixels(image, cams, cue, [0], settings)
-    except (TypeError, ImportError) as error:
-        raise ValueError(f'pseudo_label: {error}') from error
-
-
-def background_cue(
-    cams: Tensor, background: dict, saliency: np.ndarray | None
-) -> Tensor:
-    """Compute the background's score.
+    Batches do not depend on what is already done: a batch of other images
+    may change the last digits of a CAM.
 
     Args:
-        cams: [C, H, W] in 0..1.
-        background: ``pseudo_label.background`` of the config.
-        saliency: [H, W] in 0..1, needed by the type ``'saliency'``.
+        inputs: The images.
+        batch_size: Of a batch, at most.
 
-    Returns:
-        [H, W] in 0..1.
+    Raises:
+        ValueError: If ``batch_size`` is not 1 or more.
     """
-    if background['type'] == 'constant':
-        return background_constant(cams, background['threshold'])
-    if background['type'] == 'power':
-        return background_power(cams, background['alpha'])
-    return 1 - torch.as_tensor(saliency).to(cams)
+    if batch_size < 1:
+        raise ValueError(f'--batch-size {batch_size} must be 1 or more')
+    batches: list[list[LabelInput]] = []
+    growing: dict[tuple[int, int], list[LabelInput]] = {}
+    for item in inputs:
+        batch = growing.get(item.size)
+        if batch is None or len(batch) == batch_size:
+            batch = growing[item.size] = []
+            batches.append(batch)
+        batch.append(item)
+    return batches
 
 
-def label_pixels(
-    image: np.ndarray,
-    cams: Tensor,
-    cue: Tensor,
-    classes: Sequence[int],
-    settings: dict,
-) -> Tensor:
-    """Turn scores into labels: CRF if asked for, then fusion.
-
-    Args:
-        image: uint8 [H, W, 3], BGR.
-        cams: [C, H, W] in 0..1.
-        cue: [H, W], the background's score.
-        classes: The C class numbers, 0-based.
-        settings: ``pseudo_label`` of the config.
-
-    Returns:
-        uint8 [H, W] on the CPU, as :func:`mmrca.ops.pseudo_label.fuse`.
-    """
-    scores = torch.cat([cue[None], cams])
-    if settings.get('crf') is not None:
-        scores = dense_crf(image[..., ::-1], scores, **settings['crf'])
-    scores = scores.cpu()
-    return fuse(scores[1:], scores[0], classes, settings['margin'])
-
-
-def _label(
-    model: nn.Module, item: LabelInput, settings: dict
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Label one image.
-
-    Returns:
-        The pseudo-label, what the CAMs alone would say, and the CAMs.
-    """
-    image = load_image(item)
-    try:
-        cams = infer_cams(
-            model, image, item.classes, settings['scales'], settings['flip']
-        )
-        saliency = load_saliency(item) if item.saliency else None
-        cue = background_cue(cams, settings['background'], saliency)
-        labels = label_pixels(image, cams, cue, item.classes, settings)
-        plain = fuse(cams, cue, item.classes, margin=0).cpu()
-    except ValueError as error:
-        raise ValueError(f'image {item.path}: {error}') from error
-    return labels, plain, cams
-
-
-def _file(out_dir: Path, item: LabelInput) -> Path:
-    return out_dir / f'{item.img_id}.png'
-
-
-def _keep(item: LabelInput, out_dir: Path, tally: Tally) -> bool:
-    """Count the label that is there; False if there is none or it is broken.
-
-    Broken is what this program would not have written: another size than the
-    image, a class that the image has not, no palette.
-    """
-    try:
-        with Image.open(_file(out_dir, item)) as picture:
-            mode, labels = picture.mode, torch.tensor(np.asarray(picture))
-    except (OSError, SyntaxError):  # missing, or cut off in some chunk
-        return False
-    if mode != 'P' or tuple(labels.shape) != item.size:
-        return False
-    known = {0, IGNORE_INDEX, *(number + 1 for number in item.classes)}
-    if not known.issuperset(labels.unique().tolist()):
-        return False
-    tally.add(item, labels)
-    return True
-
-
-def _recipe(config: Config, checkpoint: str) -> dict:
-    digest = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
+def _recipe(
+    config: Config,
+    checkpoint: str,
+    settings: Settings,
+    classes: Sequence[str],
+) -> dict:
+    content = Path(checkpoint).read_bytes()
     recipe = {
-        'config': config.filename,
-        'checkpoint': str(checkpoint),
-        'checkpoint_sha256': digest,
-        'pseudo_label': config.pseudo_label.to_dict(),
+        'checkpoint_sha256': hashlib.sha256(content).hexdigest(),
+        'classes': list(classes),
+        'pseudo_label': vars(settings),
         'model': config.model.to_dict(),
     }
     return json.loads(json.dumps(recipe, default=str))
 
 
-def _prepare(
-    out_dir: Path,
-    record: Path,
+def _cams_recipe(recipe: dict) -> dict:
+    """Leave out what CAMs do not depend on."""
+    kept = {
+        key: recipe['pseudo_label'][key]
+        for key in ('scales', 'flip', 'max_side')
+    }
+    return {**recipe, 'pseudo_label': kept}
+
+
+def _claim_folders(
+    job: Job,
+    inputs: Sequence[LabelInput],
     recipe: dict,
-    inputs: list[LabelInput],
+    notes: dict,
     overwrite: bool,
+) -> None:
+    """Make the folders ready, in one process while the others wait."""
+    if get_dist_info()[0] == 0:
+        folders = (
+            (job.out_dir, job.label_file, recipe, 'labels'),
+            (job.cams_dir, job.cams_file, _cams_recipe(recipe), 'CAMs'),
+        )
+        for folder, file, needs, what in folders:
+            if folder:
+                files = [file(item) for item in inputs]
+                if overwrite:
+                    _make_room(folder, needs, notes, files, what)
+                claim(folder, needs, notes, files, what)
+                for path in {path.parent for path in files}:
+                    path.mkdir(parents=True, exist_ok=True)
+                for left in folder.rglob('.*.part'):  # of a killed run
+                    left.unlink()
+    barrier()
+
+
+def _make_room(
+    folder: Path, recipe: dict, notes: dict, files: list[Path], what: str
+) -> None:
+    """Say what is overwritten, and delete it."""
+    earlier = read_manifest(folder).get('recipe')
+    there = [path for path in files if path.exists()]
+    if what == 'CAMs' and earlier == recipe:
+        return
+    if there:
+        made = differences(earlier, recipe) if earlier else 'no manifest'
+        print(
+            f'--overwrite deletes {len(there)} {what} in {folder} '
+            f'({made or "made with the same recipe"})',
+            flush=True,
+        )
+    # The new manifest first: killed from here on, the next run finds labels
+    # whose stamps say that they are not of it.
+    write_manifest(folder, recipe, notes)
+    Journal(folder).clear()
+    for path in there:
+        path.unlink()
+
+
+def _label(
+    job: Job,
+    batches: list[list[LabelInput]],
+    model: torch.nn.Module,
+    workers: int | None,
+    strict: bool,
 ) -> dict:
-    """Make the folder, see that its labels are of this recipe, record it.
+    """Label this process's share of the batches.
 
     Returns:
-        The earlier record of the labels that stay, empty if none do.
+        ``written``, ``kept`` and ``faults`` of all processes.
     """
-    earlier: dict = {}
-    labels = [_file(out_dir, item) for item in inputs]
-    if overwrite:
-        for label in labels:
-            label.unlink(missing_ok=True)
-    elif any(label.exists() for label in labels):
-        earlier = _earlier_record(out_dir, record, recipe)
-    for folder in {label.parent for label in labels} | {record.parent}:
-        folder.mkdir(parents=True, exist_ok=True)
-    _write_record(record, {**recipe, 'finished': False})
-    return earlier
+    rank, world = get_dist_info()
+    everything = [item for batch in batches for item in batch]
+    if workers is None:
+        workers = default_workers(len(everything))
+    journal = Journal(job.out_dir, rank) if job.out_dir else None
+    wanted = _unfinished(job, everything, journal)
+    # All processes look before any writes.
+    barrier()
+    mine = [Batch(b, wanted & {i.img_id for i in b}) for b in batches]
+    mine = [batch for batch in mine[rank::world] if batch.wanted]
+    total = sum(len(batch.wanted) for batch in mine)
+    faults = {}
+    written = 0
+    records = run_line(job, mine, model, workers)
+    for found in progress(records, 'images', total):
+        if journal:
+            journal.add(found)
+        if 'fault' in found:
+            faults[found['image']] = found['fault']
+        stop_at(faults, strict)
+        written += 'fault' not in found or 'pixels' in found
+    shares = all_gather_object((written, faults))
+    return {
+        'written': sum(count for count, _ in shares),
+        'kept': len(everything) - len(wanted),
+        'faults': {k: v for _, named in shares for k, v in named.items()},
+    }
 
 
-def _earlier_record(out_dir: Path, record: Path, recipe: dict) -> dict:
-    remedy = 'give another --out-dir, or --overwrite to make them anew'
-    try:
-        earlier = json.loads(record.read_text())
-        made = {key: earlier[key] for key in recipe}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{out_dir} holds labels but {record} does not say what they '
-            f'were made with; {remedy}'
-        ) from error
-    for key in ('checkpoint_sha256', 'pseudo_label', 'model'):
-        if made[key] != recipe[key]:
-            raise ValueError(
-                f'{out_dir} holds labels made with another {key}, see '
-                f'{record}; {remedy}'
-            )
-    return earlier
+def default_workers(images: int) -> int:
+    """Choose a number of processes: none for few images.
+
+    Args:
+        images: To label.
+    """
+    if images < _WORTH_WORKERS:
+        return 0
+    if hasattr(os, 'sched_getaffinity'):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    shared_by = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    cores //= shared_by
+    return 0 if cores < 2 else cores
 
 
-def _write_record(record: Path, content: dict) -> None:
-    part = record.with_name(f'.{record.name}.{os.getpid()}.part')
-    part.write_text(json.dumps(content, indent=2) + '\n')
-    os.replace(part, record)
+def _unfinished(
+    job: Job, inputs: Sequence[LabelInput], journal: Journal | None
+) -> set[str]:
+    if journal is None:
+        return {
+            item.img_id
+            for item in inputs
+            if read_cams(job.cams_file(item), item.classes) is None
+        }
+    records = journal.read()
+    return {
+        item.img_id
+        for item in inputs
+        if not counted(records.get(item.img_id), job, item)
+        or read_stamp(job.label_file(item)) != job.stamp(item)
+    }
+
+
+def counted(record: dict | None, job: Job, item: LabelInput) -> bool:
+    """Tell whether a record holds the counts of an image's label."""
+    return (
+        record is not None
+        and record.get('stamp') == job.stamp(item)
+        and 'pixels' in record
+    )
+
+
+def _figures(job: Job, inputs: Sequence[LabelInput], record: Path) -> dict:
+    """Sum up the records of all images, and draw the curves."""
+    records = Journal(job.out_dir).read()
+    found = [
+        records[item.img_id]
+        for item in inputs
+        if counted(records.get(item.img_id), job, item)
+    ]
+    tally = Tally(found, len(job.classes))
+    record.parent.mkdir(parents=True, exist_ok=True)
+    if tally.evaluated:
+        write_curve(record.with_suffix(''), tally, job.classes, job.settings)
+    return summarize(tally, job.classes)

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 IGNORE_INDEX = 255
+_STAMP = 'mmrca'
 IGNORE_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
 
 
 def write_label(
-    path: str | Path, labels: np.ndarray, palette: Sequence[Sequence[int]]
+    path: str | Path,
+    labels: np.ndarray,
+    palette: Sequence[Sequence[int]],
+    stamp: str = '',
 ) -> None:
     """Write labels as a palette PNG.
 
@@ -24,6 +29,7 @@ def write_label(
         labels: uint8 [H, W], indices into ``palette`` or 255.
         palette: RGB colours in 0..255, at most 255 of them, one per class
             with the background first. Index 255 gets a colour of its own.
+        stamp: Says what the label was made with, for :func:`read_stamp`.
 
     Raises:
         ValueError: If ``labels`` is not uint8 [H, W] or holds an index
@@ -42,7 +48,21 @@ def write_label(
         )
     picture = Image.fromarray(labels)
     picture.putpalette(_colours(palette))
-    _write_whole(Path(path), picture)
+    _write_whole(Path(path), picture, stamp)
+
+
+def read_stamp(path: str | Path) -> str | None:
+    """Read what a label was made with.
+
+    Returns:
+        None if there is no whole label with a stamp.
+    """
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture.info.get(_STAMP)
+    except (OSError, SyntaxError, ValueError):  # missing, or cut off
+        return None
 
 
 def _colours(palette: Sequence[Sequence[int]]) -> bytes:
@@ -58,10 +78,13 @@ def _colours(palette: Sequence[Sequence[int]]) -> bytes:
     return table.tobytes()
 
 
-def _write_whole(path: Path, picture: Image.Image) -> None:
+def _write_whole(path: Path, picture: Image.Image, stamp: str) -> None:
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    info = PngInfo()
+    if stamp:
+        info.add_text(_STAMP, stamp)
     try:
-        picture.save(part, format='PNG')
+        picture.save(part, format='PNG', pnginfo=info)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

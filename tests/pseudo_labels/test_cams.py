@@ -6,7 +6,14 @@ from mmengine.registry import init_default_scope
 from torch.nn import functional as F
 
 import mmrca  # noqa: F401
-from mmrca.pseudo_labels.cams import infer_cams
+from mmrca.pseudo_labels.cams import (
+    Cams,
+    enlarge_cams,
+    half,
+    infer_cams,
+    read_cams,
+    save_cams,
+)
 from mmrca.registry import MODELS
 
 
@@ -61,6 +68,16 @@ def random_image(height=40, width=56, seed=0):
     return mmcv.imresize(coarse, (width, height))
 
 
+def image_cams(model, image, classes, scales, flip):
+    (cams,) = infer_cams(model, [image], [classes], scales, flip)
+    return enlarge_cams(cams, image.shape[:2], 'class')
+
+
+def assert_as_half(found, expected):
+    """Equal but for rounding the small maps to float16."""
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
 def plain_cams(model, image):
     """One scale, no mirror image, normalised by hand."""
     mean, std = (np.array(v) for v in ([120, 110, 100], 60))
@@ -77,16 +94,16 @@ def peaks_to_one(maps):
 
 def test_one_scale_is_the_models_own_cam(model):
     image = random_image()
-    cams = infer_cams(model, image, [0, 1, 2, 3], [1.0], False)
+    cams = image_cams(model, image, [0, 1, 2, 3], [1.0], False)
     assert cams.shape == (4, 40, 56)
     assert (cams.amax((1, 2)) == 1).all()
-    torch.testing.assert_close(cams, peaks_to_one(plain_cams(model, image)))
+    assert_as_half(cams, peaks_to_one(plain_cams(model, image)))
 
 
 def test_classes_are_picked_in_their_order(model):
     image = random_image()
-    every = infer_cams(model, image, [0, 1, 2, 3], [1.0, 1.5], True)
-    some = infer_cams(model, image, [3, 1], [1.0, 1.5], True)
+    every = image_cams(model, image, [0, 1, 2, 3], [1.0, 1.5], True)
+    some = image_cams(model, image, [3, 1], [1.0, 1.5], True)
     torch.testing.assert_close(some, every[[3, 1]])
 
 
@@ -97,8 +114,8 @@ def test_scales_are_summed_before_normalising(model):
     total += F.interpolate(
         plain_raw(model, larger), (40, 56), mode='bilinear'
     )[0]
-    cams = infer_cams(model, image, [0, 1, 2, 3], [1.0, 1.5], False)
-    torch.testing.assert_close(cams, peaks_to_one(total))
+    cams = image_cams(model, image, [0, 1, 2, 3], [1.0, 1.5], False)
+    assert_as_half(cams, peaks_to_one(total))
 
 
 def plain_raw(model, image):
@@ -114,17 +131,74 @@ def plain_raw(model, image):
 
 def test_mirrored_image_gives_mirrored_cams(model):
     image = random_image()
-    cams = infer_cams(model, image, [0, 1, 2], [1.0], True)
-    mirrored = infer_cams(model, image[:, ::-1], [0, 1, 2], [1.0], True)
-    torch.testing.assert_close(mirrored, cams.flip(-1), atol=1e-5, rtol=1e-4)
-    alone = infer_cams(model, image, [0, 1, 2], [1.0], False)
+    cams = image_cams(model, image, [0, 1, 2], [1.0], True)
+    mirrored = image_cams(model, image[:, ::-1], [0, 1, 2], [1.0], True)
+    assert_as_half(mirrored, cams.flip(-1))
+    alone = image_cams(model, image, [0, 1, 2], [1.0], False)
     assert not torch.allclose(cams, alone, atol=1e-2)
+
+
+def test_a_batch_is_its_images(model):
+    images = [random_image(seed=seed) for seed in range(3)]
+    classes = [[0], [1, 3], []]
+    together = infer_cams(model, images, classes, [0.5, 1.0], True)
+    for image, given, found in zip(images, classes, together, strict=True):
+        (alone,) = infer_cams(model, [image], [given], [0.5, 1.0], True)
+        assert found.classes == alone.classes == given
+        for one, other in zip(found.maps, alone.maps, strict=True):
+            assert one.dtype == torch.float16
+            assert_as_half(one.float(), other.float())
+        torch.testing.assert_close(found.scores, alone.scores)
+
+
+def test_scores_are_the_mean_logits_sigmoid(model):
+    image = random_image()
+    data = dict(
+        inputs=[torch.from_numpy(image.transpose(2, 0, 1).copy())],
+        data_samples=None,
+    )
+    with torch.no_grad():
+        inputs = model.data_preprocessor(data)['inputs']
+        views = torch.cat([inputs, inputs.flip(-1)])
+        expected = model.cam_logits(views).mean((0, 2, 3)).sigmoid()
+    (cams,) = infer_cams(model, [image], [[]], [1.0], True)
+    torch.testing.assert_close(cams.scores, expected)
+
+
+def test_unknown_classes_are_those_above_their_thresholds(model):
+    image = random_image()
+    (cams,) = infer_cams(model, [image], [[0]], [1.0], False)
+    shift = torch.tensor([-0.01, 0.01, 0.0, 0.5])
+    (found,) = infer_cams(
+        model, [image], [None], [1.0], False, cams.scores + shift
+    )
+    assert found.classes == [0, 2]
+    assert found.maps[0].shape[0] == 2
+
+
+def test_saved_cams_are_read_again(tmp_path):
+    cams = Cams(
+        [4, 2], [torch.rand(2, 3, 4).half(), torch.rand(2, 5, 6).half()],
+        torch.rand(6),
+    )  # fmt: skip
+    save_cams(tmp_path / 'a.npz', cams)
+    found = read_cams(tmp_path / 'a.npz', [4, 2])
+    assert found.classes == [4, 2]
+    assert all(a.equal(b) for a, b in zip(found.maps, cams.maps, strict=True))
+    assert found.scores.equal(cams.scores)
+    assert read_cams(tmp_path / 'a.npz', None).classes == [4, 2]
+    assert read_cams(tmp_path / 'a.npz', [2, 4]) is None
+    assert read_cams(tmp_path / 'b.npz', None) is None
+
+
+def test_large_logits_stay_finite():
+    assert half(torch.tensor([1e6, 1.0])).tolist() == [65504, 1]
 
 
 def test_model_is_left_in_eval_mode_and_unchanged(model):
     model.train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    cams = infer_cams(model, random_image(), [0], [1.0], True)
+    cams = image_cams(model, random_image(), [0], [1.0], True)
     assert not model.training
     assert not cams.requires_grad
     for key, value in model.state_dict().items():
@@ -133,14 +207,14 @@ def test_model_is_left_in_eval_mode_and_unchanged(model):
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 30), (30, 1), (3, 400)])
 def test_thin_images(model, shape):
-    cams = infer_cams(model, random_image(*shape), [0, 1], [0.5, 1.0], True)
+    cams = image_cams(model, random_image(*shape), [0, 1], [0.5, 1.0], True)
     assert cams.shape == (2, *shape)
     assert cams.isfinite().all()
     assert 0 <= cams.min() <= cams.max() <= 1
 
 
 def test_no_class_gives_no_map(model):
-    assert infer_cams(model, random_image(), [], [1.0], True).shape == (
+    assert image_cams(model, random_image(), [], [1.0], True).shape == (
         0, 40, 56,
     )  # fmt: skip
 
@@ -158,7 +232,13 @@ def test_no_class_gives_no_map(model):
 def test_bad_input(model, change, message):
     given = dict(image=random_image(), classes=[0], scales=[1.0], flip=True)
     with pytest.raises(ValueError, match=message):
-        infer_cams(model, **{**given, **change})
+        image_cams(model, **{**given, **change})
+
+
+def test_images_of_several_sizes_are_refused(model):
+    images = [random_image(), random_image(20, 20)]
+    with pytest.raises(ValueError, match='of one size'):
+        infer_cams(model, images, [[0], [0]], [1.0], False)
 
 
 def test_a_padding_preprocessor_is_refused(model, monkeypatch):
@@ -166,4 +246,4 @@ def test_a_padding_preprocessor_is_refused(model, monkeypatch):
         model.data_preprocessor, 'test_cfg', dict(size_divisor=32)
     )
     with pytest.raises(ValueError, match='test_cfg pads'):
-        infer_cams(model, random_image(), [0], [1.0], False)
+        image_cams(model, random_image(), [0], [1.0], False)

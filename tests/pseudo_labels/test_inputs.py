@@ -1,4 +1,3 @@
-import mmcv
 import numpy as np
 import pytest
 from mmengine.dataset import ConcatDataset
@@ -6,7 +5,9 @@ from PIL import Image
 
 from mmrca.datasets import ImageLevelDataset
 from mmrca.pseudo_labels.inputs import (
+    ImageFault,
     collect_inputs,
+    data_infos,
     load_image,
     load_mask,
     load_saliency,
@@ -35,7 +36,7 @@ def turned(tmp_path):
 
 
 def test_sizes_are_what_the_loader_gives(turned):
-    (item,) = collect_inputs(build(turned))
+    (item,), _ = collect_inputs(data_infos(build(turned)))
     assert item.size == load_image(item).shape[:2] == (20, 10)
     assert (item.img_id, item.classes, item.mask) == ('a', [1], None)
 
@@ -45,7 +46,10 @@ def test_mask_and_saliency_come_along(turned):
     Image.fromarray(labels.astype(np.uint8)).save(turned / 'a.png')
     (turned / 'saliency').mkdir()
     Image.new('L', (10, 20), 51).save(turned / 'saliency/a.png')
-    (item,) = collect_inputs(build(turned), str(turned / 'saliency'))
+    (item,), faults = collect_inputs(
+        data_infos(build(turned)), str(turned / 'saliency')
+    )
+    assert not faults
     for _ in range(2):  # reading leaves no trace
         np.testing.assert_array_equal(load_mask(item), labels)
     np.testing.assert_allclose(load_saliency(item), np.full((20, 10), 0.2))
@@ -53,20 +57,34 @@ def test_mask_and_saliency_come_along(turned):
 
 def test_a_mask_drawn_before_turning_is_refused(turned):
     Image.new('L', (20, 10)).save(turned / 'a.png')
-    with pytest.raises(ValueError, match='is 20 x 10 pixels, its image 10'):
-        collect_inputs(build(turned))
+    (item,), _ = collect_inputs(data_infos(build(turned)))
+    with pytest.raises(ImageFault, match='is 20 x 10 pixels, its image 10'):
+        load_mask(item)
 
 
 def test_two_images_of_one_name_are_refused(turned):
     both = ConcatDataset([build(turned), build(turned)])
     with pytest.raises(ValueError, match='two images are called a'):
-        collect_inputs(both)
+        collect_inputs(data_infos(both))
 
 
-def test_an_image_cut_off_after_its_header_is_named(turned, monkeypatch):
-    (item,) = collect_inputs(build(turned))
+@pytest.mark.parametrize('share', [0.2, 0.6, 0.95])
+def test_a_cut_off_image_is_named(turned, share):
+    (item,), _ = collect_inputs(data_infos(build(turned)))
+    noise = np.random.default_rng(0).integers(0, 256, (10, 20, 3))
+    Image.fromarray(noise.astype(np.uint8)).save(turned / 'a.jpg')
     data = (turned / 'a.jpg').read_bytes()
-    (turned / 'a.jpg').write_bytes(data[:60])
-    assert mmcv.imread(item.path) is None
-    with pytest.raises(ValueError, match=r'a\.jpg cannot be decoded'):
+    (turned / 'a.jpg').write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ImageFault, match=r'a\.jpg cannot be decoded'):
         load_image(item)
+
+
+def test_faulty_files_are_named_and_left_out(turned):
+    for name, content in {'b': b'', 'c': b'no picture'}.items():
+        (turned / f'{name}.jpg').write_bytes(content)
+    (turned / 'labels.txt').write_text('a two\nb one\nc one\n')
+    inputs, faults = collect_inputs(data_infos(build(turned)))
+    assert [item.img_id for item in inputs] == ['a']
+    assert list(faults) == ['b', 'c']
+    for name, sentence in faults.items():
+        assert f'{name}.jpg cannot be read as an image' in sentence

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from pprint import pformat
 
 import mmcv
 import numpy as np
@@ -18,12 +17,18 @@ from torch.nn import functional as F
 from mmrca import cli
 from mmrca.pseudo_labels.writer import write_label
 from mmrca.registry import MODELS
+from tests.place import (
+    CLASSES,
+    LABELS,
+    PALETTE,
+    SIZES,
+    Place,
+    model_config,
+    read,
+    save_model,
+)
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_pseudo_labels.py'
-CLASSES = ('background', 'disc', 'bar', 'ring')
-PALETTE = [[0, 0, 0], [200, 30, 30], [30, 200, 30], [30, 30, 200]]
-SIZES = {'a': (24, 32), 'b': (32, 24), 'c': (24, 32), 'd': (25, 31)}
-LABELS = {'a': [0], 'b': [0, 2], 'c': [1], 'd': [0, 1, 2]}
 
 
 @pytest.fixture(scope='module')
@@ -34,143 +39,9 @@ def tool():
     return module
 
 
-def model_config(parts):
-    config = dict(
-        type='mmrca.RCA',
-        data_preprocessor=dict(
-            type='SegDataPreProcessor',
-            size=(32, 32),
-            mean=[127.5] * 3,
-            std=[127.5] * 3,
-            bgr_to_rgb=True,
-        ),
-        backbone=dict(
-            type='ResNet',
-            depth=18,
-            base_channels=8,
-            num_stages=2,
-            strides=(1, 2),
-            dilations=(1, 1),
-            out_indices=(1,),
-            # At momentum 1 one batch settles the statistics.
-            norm_cfg=dict(type='BN', momentum=1.0),
-        ),
-        cam_head=dict(type='mmrca.CAMHead', in_channels=16, num_classes=3),
-    )
-    if parts == 'rca':
-        config |= dict(
-            memory=dict(
-                type='mmrca.RegionMemory',
-                num_classes=3,
-                channels=16,
-                num_prototypes=2,
-            ),
-            aggregation=dict(
-                type='mmrca.SemanticAggregation', temperature=1.0, cosine=True
-            ),
-            cls_head=dict(type='mmrca.CAMHead', in_channels=32, num_classes=3),
-        )
-    return config
-
-
-def save_model(path, config, classes=CLASSES):
-    torch.manual_seed(0)
-    init_default_scope('mmseg')
-    model = MODELS.build(config)
-    model.backbone(torch.randn(4, 3, 24, 32))
-    if model.memory is not None:
-        model.memory.bind([0, 1, 2, 2], b'data', 2)
-        model.memory.prototypes.normal_()
-        model.memory.prototype_valid.fill_(True)
-    meta = dict(dataset_meta=dict(classes=classes))
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
-
-
-def write_data(root):
-    rng = np.random.default_rng(0)
-    for folder in ('JPEGImages', 'SegmentationClass', 'Saliency'):
-        (root / folder).mkdir(parents=True)
-    for name, (height, width) in SIZES.items():
-        coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
-        image = mmcv.imresize(coarse, (width, height))
-        mmcv.imwrite(image, str(root / f'JPEGImages/{name}.jpg'))
-        values = [0, 255, *(c + 1 for c in LABELS[name])]
-        coarse = rng.choice(values, (4, 5)).astype(np.uint8)
-        mask = mmcv.imresize(coarse, (width, height), interpolation='nearest')
-        Image.fromarray(mask).save(root / f'SegmentationClass/{name}.png')
-        saliency = mmcv.imresize(image[..., 0], (width, height))
-        Image.fromarray(saliency).save(root / f'Saliency/{name}.png')
-    lines = [' '.join(map(str, [n, *c])) for n, c in LABELS.items()]
-    (root / 'labels.txt').write_text('\n'.join(lines) + '\n')
-
-
-class Place:
-    """Data, config and checkpoint of one test, and the folder to fill."""
-
-    def __init__(self, root, parts='plain'):
-        self.root, self.out = root, root / 'out' / 'labels'
-        self.record = root / 'out' / 'labels.json'
-        self.config, self.checkpoint = root / 'config.py', root / 'model.pth'
-        write_data(root)
-        self.write_config(parts)
-        save_model(self.checkpoint, model_config(parts))
-
-    def write_config(self, parts='plain', classes=3, **pseudo_label):
-        model = model_config(parts)
-        model['cam_head']['num_classes'] = classes
-        content = dict(
-            default_scope='mmseg',
-            model=model,
-            train_dataloader=dict(
-                batch_size=2,
-                dataset=dict(
-                    type='mmrca.ImageLevelDataset',
-                    ann_file=str(self.root / 'labels.txt'),
-                    data_prefix=dict(
-                        img_path=str(self.root / 'JPEGImages'),
-                        seg_map_path=str(self.root / 'SegmentationClass'),
-                    ),
-                    metainfo=dict(classes=CLASSES, palette=PALETTE),
-                ),
-            ),
-            pseudo_label=dict(
-                scales=(1.0,),
-                flip=False,
-                background=dict(type='constant', threshold=0.4),
-                crf=None,
-                margin=0.1,
-            )
-            | pseudo_label,
-        )
-        lines = [f'{k} = {pformat(v)}' for k, v in content.items()]
-        self.config.write_text('\n'.join(lines) + '\n')
-
-    def args(self, *more):
-        return [
-            *(str(self.config), str(self.checkpoint)),
-            *('--out-dir', str(self.out)),
-            *more,
-        ]
-
-    def labels(self):
-        return {n: read(self.out / f'{n}.png') for n in SIZES}
-
-    def truths(self):
-        folder = self.root / 'SegmentationClass'
-        return {n: read(folder / f'{n}.png') for n in SIZES}
-
-    def result(self):
-        return json.loads(self.record.read_text())
-
-
 @pytest.fixture
 def place(tmp_path):
     return Place(tmp_path)
-
-
-def read(path):
-    with Image.open(path) as picture:
-        return np.asarray(picture)
 
 
 def cams_by_hand(place, name, parts):
@@ -233,13 +104,15 @@ def test_labels_and_figures(tool, tmp_path, capsys, parts):
 
     result, output = place.result(), capsys.readouterr().out
     labels, truths = place.labels(), place.truths()
-    evaluation = result['evaluation']
+    evaluation = result['against_masks']['labels']
     found = [
         evaluation[k] for k in ('mIoU_labelled', 'mIoU_strict', 'coverage')
     ]
     np.testing.assert_allclose(found, figures_by_hand(labels, truths))
     (_, cam_miou, _) = figures_by_hand(cam_labels, truths)
-    np.testing.assert_allclose(result['cam']['mIoU'], cam_miou, atol=0.5)
+    np.testing.assert_allclose(
+        result['against_masks']['cam']['mIoU_strict'], cam_miou, atol=0.5
+    )
 
     pixels = np.concatenate([m.ravel() for m in labels.values()])
     share = {
@@ -249,7 +122,11 @@ def test_labels_and_figures(tool, tmp_path, capsys, parts):
     assert result['share'] == pytest.approx(share)
     assert 0 < share['unlabelled'] < 60
     assert (result['written'], result['kept']) == (4, 0)
-    for figure in [*found, result['cam']['mIoU'], *share.values()]:
+    for figure in [
+        *found,
+        result['against_masks']['cam']['mIoU_strict'],
+        *share.values(),
+    ]:
         assert f'{figure:.2f}' in output
     for name in CLASSES:
         assert name in output
@@ -277,8 +154,10 @@ def test_power_is_the_background_cue(tool, place):
 
 def test_crf_changes_labels_but_not_the_cams_figure(tool, place):
     tool.main(place.args())
-    plain, cam = place.labels(), place.result()['cam']
-    place.write_config(crf=dict(iterations=3), scales=(1.0,))
+    plain, cam = place.labels(), place.result()['against_masks']['cam']
+    place.write_config(
+        refinement=dict(type='dense_crf', iterations=3), scales=(1.0,)
+    )
     tool.main(place.args('--overwrite'))
     crf = place.labels()
     assert any((plain[n] != crf[n]).mean() > 0.05 for n in SIZES)
@@ -286,7 +165,7 @@ def test_crf_changes_labels_but_not_the_cams_figure(tool, place):
         assert set(np.unique(labels)) <= {0, 255} | {
             c + 1 for c in LABELS[name]
         }
-    assert place.result()['cam'] == cam
+    assert place.result()['against_masks']['cam'] == cam
 
 
 def test_a_stopped_run_goes_on(tool, place, capsys):
@@ -302,13 +181,9 @@ def test_a_stopped_run_goes_on(tool, place, capsys):
         np.testing.assert_array_equal(labels, whole[name])
     for name, stamp in stamps.items():
         assert os.stat(place.out / f'{name}.png').st_mtime_ns == stamp
-    again = place.result()
-    assert (again['written'], again['kept']) == (2, 2)
-    assert again['evaluation'] == result['evaluation']
-    assert again['share'] == result['share']
-    # The CAMs of kept labels are not computed again; the figure says so.
-    assert again['cam']['images'] == 2
-    assert '2 labels written, 2 kept' in capsys.readouterr().out
+    changed = dict(written=2, kept=2)
+    assert place.result() == {**result, **changed}
+    assert '2 images done, 2 kept' in capsys.readouterr().out
 
 
 def test_a_finished_run_is_left_as_it_is(tool, place):
@@ -359,17 +234,18 @@ def test_overwrite_makes_every_label_anew(tool, place):
 def test_labels_of_another_recipe_are_not_mixed_in(tool, place):
     tool.main(place.args())
     before = place.labels()
-    with pytest.raises(ValueError, match=r'another pseudo_label.*--over'):
-        tool.main(
-            place.args('--cfg-options', 'pseudo_label.background.threshold=.6')
-        )
+    threshold = 'pseudo_label.background.threshold'
+    with pytest.raises(
+        ValueError, match=rf'{threshold} = 0\.4, now 0\.6.*--o'
+    ):
+        tool.main(place.args('--cfg-options', f'{threshold}=.6'))
     other = torch.load(place.checkpoint, weights_only=True)
     other['state_dict']['cam_head.conv.weight'] *= -1
     torch.save(other, place.checkpoint)
-    with pytest.raises(ValueError, match='another checkpoint'):
+    with pytest.raises(ValueError, match='checkpoint_sha256 = '):
         tool.main(place.args())
-    place.record.unlink()
-    with pytest.raises(ValueError, match='does not say what'):
+    (place.out / 'manifest.json').unlink()
+    with pytest.raises(ValueError, match='no manifest'):
         tool.main(place.args())
     for name, labels in place.labels().items():
         np.testing.assert_array_equal(labels, before[name])
@@ -380,7 +256,7 @@ def test_without_masks_labels_are_made_all_the_same(tool, place, capsys):
     tool.main(place.args('--json', str(place.root / 'figures/f.json')))
     assert len(place.labels()) == 4
     result = json.loads((place.root / 'figures/f.json').read_text())
-    assert result['evaluation'] is result['cam'] is None
+    assert result['against_masks'] is None
     assert not place.record.exists()
     assert 'no masks' in capsys.readouterr().out
 
@@ -388,11 +264,20 @@ def test_without_masks_labels_are_made_all_the_same(tool, place, capsys):
 def test_some_masks_evaluate_some_labels(tool, place):
     (place.root / 'SegmentationClass/a.png').unlink()
     tool.main(place.args())
-    assert place.result()['evaluation']['images'] == 3
+    assert place.result()['against_masks']['images'] == 3
 
 
 def break_mask_size(place):
     Image.new('P', (9, 7)).save(place.root / 'SegmentationClass/b.png')
+
+
+def break_mask_value(place):
+    mask = Image.fromarray(np.full(SIZES['b'], 77, np.uint8))
+    mask.save(place.root / 'SegmentationClass/b.png')
+
+
+def cut_off_mask(place):
+    cut_off(place.root / 'SegmentationClass/b.png')
 
 
 def break_saliency_size(place):
@@ -406,8 +291,12 @@ def break_saliency_mode(place):
 
 
 def remove_saliency(place):
-    for name in 'bd':
-        (place.root / f'Saliency/{name}.png').unlink()
+    (place.root / 'Saliency/b.png').unlink()
+    use_saliency(place)
+
+
+def cut_off_saliency(place):
+    cut_off(place.root / 'Saliency/b.png')
     use_saliency(place)
 
 
@@ -423,7 +312,74 @@ def use_saliency(place):
 
 
 def break_image(place):
-    (place.root / 'JPEGImages/c.jpg').write_bytes(b'no picture')
+    (place.root / 'JPEGImages/b.jpg').write_bytes(b'no picture')
+
+
+def cut_off_image(place):
+    cut_off(place.root / 'JPEGImages/b.jpg')
+
+
+def empty_image(place):
+    (place.root / 'JPEGImages/b.jpg').write_bytes(b'')
+
+
+def cut_off(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) - 30])
+
+
+# What is at fault, the sentence, and whether the image has a label.
+FAULTS = {
+    'image': (break_image, r'b\.jpg cannot be read as an image', False),
+    'empty image': (empty_image, r'b\.jpg cannot be read', False),
+    'cut-off image': (cut_off_image, r'b\.jpg cannot be decoded', False),
+    'saliency': (remove_saliency, r'Saliency.b\.png is missing', False),
+    'saliency size': (break_saliency_size, r'y.b\.png is 9 x 7', False),
+    'saliency mode': (break_saliency_mode, 'must be 8-bit grey', False),
+    'cut-off saliency': (cut_off_saliency, r'b\.png cannot be', False),
+    'mask size': (break_mask_size, r'mask .*b\.png is 9 x 7 .* 24 x 32', True),
+    'mask value': (break_mask_value, r'b\.png: truth holds .*77', True),
+    'cut-off mask': (cut_off_mask, r'mask .*b\.png cannot', True),
+}
+
+
+@pytest.mark.parametrize('case', FAULTS)
+def test_a_fault_is_named_and_the_rest_goes_on(tool, place, capsys, case):
+    spoil, message, labelled = FAULTS[case]
+    spoil(place)
+    with pytest.raises(SystemExit) as stop:
+        tool.main(place.args())
+    assert stop.value.code == 1
+    result, output = place.result(), capsys.readouterr().out
+    assert list(result['faults']) == ['b']
+    assert re.search(message, result['faults']['b'])
+    assert f'1 images at fault:\n  {result["faults"]["b"]}' in output
+    assert (place.out / 'b.png').exists() == labelled
+    assert result['written'] == 3 + labelled
+    assert result['images'] == 3 + labelled
+    assert result['against_masks']['images'] == 3
+
+
+@pytest.mark.parametrize('case', FAULTS)
+def test_strict_stops_at_a_fault(tool, place, case):
+    spoil, message, _ = FAULTS[case]
+    spoil(place)
+    with pytest.raises(ValueError, match=message):
+        tool.main(place.args('--strict'))
+    assert not place.record.exists()
+
+
+def test_a_mended_image_is_labelled_by_the_next_run(tool, place):
+    data = (place.root / 'JPEGImages/b.jpg').read_bytes()
+    cut_off_image(place)
+    with pytest.raises(SystemExit):
+        tool.main(place.args())
+    (place.root / 'JPEGImages/b.jpg').write_bytes(data)
+    tool.main(place.args())
+    result = place.result()
+    assert (result['written'], result['kept']) == (1, 3)
+    assert result['faults'] == {}
+    assert result['images'] == 4
 
 
 def remove_config(place):
@@ -478,12 +434,7 @@ def set_pseudo_label(**changes):
 
 
 BAD_INPUTS = {
-    'mask size': (break_mask_size, r'mask .*b\.png is 9 x 7 .* 24 x 32'),
-    'saliency size': (break_saliency_size, r'Saliency.b\.png is 9 x 7'),
-    'saliency mode': (break_saliency_mode, r'b\.png must be 8-bit grey'),
-    'saliency': (remove_saliency, 'of 2 of 4 images, such as b, d'),
     'saliency folder': (remove_saliency_folder, 'folder .* does not exist'),
-    'image': (break_image, r'c\.jpg cannot be read as an image'),
     'config': (remove_config, r'config .*config\.py is not a file'),
     'no checkpoint': (remove_checkpoint, r'model\.pth is not a file'),
     'broken checkpoint': (break_checkpoint, r'model\.pth is no checkpoint'),
@@ -514,15 +465,15 @@ BAD_INPUTS = {
         "background needs the option 'alpha'",
     ),
     'unknown crf option': (
-        set_pseudo_label(crf=dict(steps=3)),
-        "crf has no option 'steps'",
+        set_pseudo_label(refinement=dict(type='dense_crf', steps=3)),
+        "refinement has no option 'steps'",
     ),
     'crf value': (
-        set_pseudo_label(crf=dict(bilateral_sxy=0)),
+        set_pseudo_label(refinement=dict(type='dense_crf', bilateral_sxy=0)),
         'bilateral_sxy=0 must be positive',
     ),
     'crf backend': (
-        set_pseudo_label(crf=dict(backend='gpu')),
+        set_pseudo_label(refinement=dict(type='dense_crf', backend='gpu')),
         "backend='gpu' must be one of numba, torch, pydensecrf",
     ),
     'threshold': (
@@ -562,4 +513,8 @@ def test_runs_as_a_program(place):
     )
     assert done.returncode == 0, done.stderr
     assert 'coverage' in done.stdout
-    assert sorted(os.listdir(place.out)) == [f'{n}.png' for n in SIZES]
+    assert sorted(os.listdir(place.out)) == [
+        *(f'{n}.png' for n in SIZES),
+        'figures0.jsonl',
+        'manifest.json',
+    ]
