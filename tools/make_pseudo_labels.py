@@ -38,6 +38,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='folder for the labels, one ID.png for each image',
     )
     parser.add_argument(
+        '--photos',
+        metavar='DIR',
+        help="label the images of this folder in place of the data set's; "
+        'the classifier predicts their classes',
+    )
+    parser.add_argument(
         '--cams',
         metavar='DIR',
         help='folder for the CAMs at low resolution: those that are there '
@@ -132,6 +138,8 @@ def closing_lines(result: dict) -> str:
         f'{result["written"]} images done, {result["kept"]} kept that were '
         'already there'
     ]
+    if 'calibration' in result:
+        lines.append(result['calibration'])
     found = result.get('against_masks')
     if found:
         lines += _against_masks(found)
@@ -188,6 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config,
         args.checkpoint,
         args.out_dir,
+        photos=args.photos,
         cams_dir=args.cams,
         record=args.json,
         overwrite=args.overwrite,

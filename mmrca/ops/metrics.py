@@ -11,6 +11,8 @@ Counts of several images add up: sum the confusion matrices, then take the
 IoU. Every result is a fraction in 0..1; percent is left to the caller.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -142,6 +144,43 @@ def coverage(confusion: Tensor) -> float:
     _check_confusion(confusion)
     decided = confusion[:, :-1].sum().double()
     return (decided / confusion.sum()).item()
+
+
+def best_f1(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose for each class the score from which on it is best predicted.
+
+    Args:
+        scores: [N, L] in 0..1, of N images.
+        labels: [N, L], 1 where an image shows a class, else 0.
+
+    Returns:
+        The thresholds [L], halfway between the last score that is predicted
+        and the next, and the F1 of predicting with them, [L] in 0..1. Of
+        equally good ones the threshold of the fewest predictions counts. A
+        class that no image shows has a threshold of infinity and an F1 of
+        nan.
+
+    Raises:
+        ValueError: If there is no image, or the shapes differ.
+    """
+    if scores.shape != labels.shape or scores.dim() != 2 or not len(scores):
+        raise ValueError(
+            f'scores {list(scores.shape)} and labels {list(labels.shape)} '
+            'must be [images, classes] with at least one image'
+        )
+    ranked, order = scores.double().sort(dim=0, descending=True)
+    hits = labels.gather(0, order).double().cumsum(dim=0)
+    count = torch.arange(1, len(scores) + 1, device=scores.device)[:, None]
+    f1 = 2 * hits / (count + hits[-1])
+    following = torch.cat([ranked[1:], torch.zeros_like(ranked[:1])])
+    # Equal scores cannot be told apart.
+    f1 = torch.where(ranked > following, f1, -1)
+    f1[-1] = 2 * hits[-1] / (len(scores) + hits[-1])
+    best, place = f1.max(dim=0)
+    middle = ((ranked + following) / 2).gather(0, place[None])[0]
+    shown = hits[-1] > 0
+    middle = torch.where(shown, middle, math.inf)
+    return middle, torch.where(shown, best, math.nan)
 
 
 def _check_values(

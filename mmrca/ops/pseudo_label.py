@@ -88,11 +88,12 @@ def fuse(
     scores = torch.cat([background[None], foreground])
     values = [0, *(number + 1 for number in classes)]
     labels = torch.tensor(values, dtype=torch.uint8, device=scores.device)
-    labels = labels[scores.argmax(0)]
-    if not classes:
+    best, winner = scores.max(0, keepdim=True)
+    labels = labels[winner[0]]
+    if not classes or margin == 0:
         return labels
-    best, second = scores.topk(2, dim=0).values
-    return labels.masked_fill(best - second < margin, IGNORE_INDEX)
+    second = scores.scatter(0, winner, -torch.inf).amax(0)
+    return labels.masked_fill(best[0] - second < margin, IGNORE_INDEX)
 
 
 def conflict(cams: Tensor, threshold: float) -> Tensor:

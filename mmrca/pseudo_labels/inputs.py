@@ -87,8 +87,12 @@ def data_infos(dataset: BaseDataset) -> list[dict]:
     return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
-def load_image(item: LabelInput) -> np.ndarray:
+def load_image(item: LabelInput, max_side: int | None = None) -> np.ndarray:
     """Read the image as MMSegmentation does: uint8 [H, W, 3], BGR.
+
+    Args:
+        item: The image.
+        max_side: As :func:`shrink`.
 
     Raises:
         ImageFault: If it cannot be decoded to its end.
@@ -104,7 +108,22 @@ def load_image(item: LabelInput) -> np.ndarray:
         ) from error
     if image is None:
         raise ImageFault(f'image {item.path} cannot be decoded')
-    return image
+    return image if max_side is None else shrink(image, max_side)
+
+
+def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
+    """Shrink an image whose longer side is longer than so many pixels.
+
+    Args:
+        image: [H, W] or [H, W, 3].
+        max_side: Pixels.
+    """
+    height, width = image.shape[:2]
+    factor = max_side / max(height, width)
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return mmcv.imresize(image, size)
 
 
 def load_mask(item: LabelInput) -> np.ndarray:

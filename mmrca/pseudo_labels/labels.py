@@ -114,8 +114,24 @@ def refine(
     return dense_crf(image[..., ::-1], scores, **options)
 
 
-def with_threshold(settings: Settings, threshold: float) -> Settings:
-    """Set the constant threshold of the background."""
+def settle_threshold(settings: Settings, threshold: float | None) -> Settings:
+    """Put a number in the place of ``'auto'``.
+
+    Args:
+        settings: Come back as they are if their threshold is not ``'auto'``.
+        threshold: In 0..1; None if none can be chosen.
+
+    Raises:
+        ValueError: If one is needed and there is none.
+    """
+    if settings.background.get('threshold') != AUTO:
+        return settings
+    if threshold is None:
+        raise ValueError(
+            'no background threshold can be chosen: the colours of the '
+            'training images tell nothing about the CAMs; set '
+            'pseudo_label.background.threshold to a number'
+        )
     background = dict(settings.background, threshold=threshold)
     return replace(settings, background=background)
 
@@ -131,8 +147,7 @@ def rehearse(settings: Settings) -> None:
             f'pseudo_label.max_side {settings.max_side!r} must be a whole '
             'number of pixels, 1 or more'
         )
-    if settings.background.get('threshold') == AUTO:
-        settings = with_threshold(settings, 0.5)
+    settings = settle_threshold(settings, 0.5)
     image = np.zeros((2, 2, 3), dtype=np.uint8)
     cams = torch.full((1, 2, 2), 0.5)
     try:

@@ -39,6 +39,7 @@ from mmrca.pseudo_labels.inputs import (
     load_image,
     load_mask,
     load_saliency,
+    shrink,
 )
 from mmrca.pseudo_labels.labels import Label, label_pixels
 from mmrca.pseudo_labels.settings import Settings
@@ -226,7 +227,7 @@ class Line:
         images, sound = [], []
         for item in items:
             try:
-                images.append(self._image(item))
+                images.append(load_image(item, self.job.settings.max_side))
                 sound.append(item)
             except ImageFault as fault:
                 found[item.img_id] = str(fault)
@@ -260,11 +261,6 @@ class Line:
                 save_cams(self.job.cams_file(item), cam)
         return {i.img_id: c for i, c in zip(items, cams, strict=True)}
 
-    def _image(self, item: LabelInput) -> np.ndarray:
-        image = load_image(item)
-        size = _working_size(item, self.job.settings)
-        return image if size == item.size else mmcv.imresize(image, size[::-1])
-
     def finish(self, item: LabelInput, cams: Cams | str) -> list[dict]:
         """Make an image's label from its CAMs, write and measure it."""
         record = {'image': item.img_id, 'stamp': self.job.stamp(item)}
@@ -275,14 +271,16 @@ class Line:
         if self.job.out_dir is None:
             return [record]
         settings = self.job.settings
-        size = _working_size(item, settings)
+        saliency = None
         try:
-            image, saliency = self._image(item), None
+            image = load_image(item, settings.max_side)
             if item.saliency:
-                saliency = mmcv.imresize(load_saliency(item), size[::-1])
+                saliency = shrink(load_saliency(item), settings.max_side)
         except ImageFault as fault:
             return [{**record, 'fault': str(fault)}]
-        maps = enlarge_cams(cams, size, settings.normalization, self.device)
+        maps = enlarge_cams(
+            cams, image.shape[:2], settings.normalization, self.device
+        )
         label = label_pixels(image, maps, cams.classes, settings, saliency)
         label = Label(*(v if v is None else v.cpu() for v in label))
         labels = mmcv.imresize(
@@ -312,12 +310,6 @@ class Line:
         except ValueError as error:  # a value that is no class
             fault = f'mask {item.mask}: {error}'
         return {**counts(None), 'fault': f'{fault}; its label is not measured'}
-
-
-def _working_size(item: LabelInput, settings: Settings) -> tuple[int, int]:
-    shrink = min(1, settings.max_side / max(item.size))
-    height, width = (max(1, round(side * shrink)) for side in item.size)
-    return height, width
 
 
 _line: Line  # of a worker process

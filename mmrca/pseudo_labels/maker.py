@@ -1,10 +1,12 @@
 """Pseudo-labels for a whole data set: what is to do, who does it, figures."""
 
+import csv
 import hashlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,6 +15,7 @@ from mmengine.registry import init_default_scope
 
 from mmrca.model_loader import load_model
 from mmrca.progress import progress
+from mmrca.pseudo_labels.calibration import Calibration, calibrate
 from mmrca.pseudo_labels.cams import read_cams
 from mmrca.pseudo_labels.curve import write_curve
 from mmrca.pseudo_labels.figures import Journal, Tally, summarize
@@ -21,7 +24,7 @@ from mmrca.pseudo_labels.inputs import (
     collect_inputs,
     data_infos,
 )
-from mmrca.pseudo_labels.labels import rehearse
+from mmrca.pseudo_labels.labels import rehearse, settle_threshold
 from mmrca.pseudo_labels.line import Batch, Job, run_line
 from mmrca.pseudo_labels.manifest import (
     claim,
@@ -31,7 +34,8 @@ from mmrca.pseudo_labels.manifest import (
     write_json,
     write_manifest,
 )
-from mmrca.pseudo_labels.settings import Settings, read_settings
+from mmrca.pseudo_labels.photos import classes_and_palette, photo_infos
+from mmrca.pseudo_labels.settings import AUTO, Settings, read_settings
 from mmrca.pseudo_labels.writer import read_stamp
 from mmrca.registry import DATASETS
 
@@ -45,6 +49,7 @@ def make_pseudo_labels(
     checkpoint: str,
     out_dir: str | Path | None,
     *,
+    photos: str | Path | None = None,
     cams_dir: str | Path | None = None,
     record: str | Path | None = None,
     overwrite: bool = False,
@@ -52,7 +57,7 @@ def make_pseudo_labels(
     workers: int | None = None,
     batch_size: int = 1,
 ) -> dict:
-    """Label every image of ``train_dataloader.dataset``.
+    """Label every image of ``train_dataloader.dataset``, or of a folder.
 
     A label that is already there and whole is kept, so a stopped run goes
     on where it was. The folder's ``manifest.json`` says what the labels were
@@ -63,6 +68,8 @@ def make_pseudo_labels(
         config: With ``model``, ``train_dataloader`` and ``pseudo_label``.
         checkpoint: File written in training.
         out_dir: Folder for the labels ``ID.png``; None to make CAMs only.
+        photos: Folder of images to label in place of the data set's; their
+            classes are predicted, see :func:`calibrate`.
         cams_dir: Folder for the low-resolution CAMs ``ID.npz``; those that
             are there are not computed again.
         record: JSON file for recipe and figures, by default
@@ -87,26 +94,36 @@ def make_pseudo_labels(
     settings = read_settings(config)
     rehearse(settings)
     init_default_scope(config.get('default_scope', 'mmseg'))
-    dataset = DATASETS.build(config.train_dataloader.dataset)
-    inputs, faults = collect_inputs(
-        data_infos(dataset), settings.background.get('dir')
-    )
-    stop_at(faults, strict)
-    classes = dataset.metainfo['classes']
-    model = load_model(config.model, checkpoint, classes)
     out_dir, cams_dir = (p and Path(p).absolute() for p in (out_dir, cams_dir))
-    recipe = _recipe(config, checkpoint, settings, classes)
+    dataset = None
+    if photos:
+        infos = photo_infos(photos, [out_dir, cams_dir])
+    else:
+        dataset = DATASETS.build(config.train_dataloader.dataset)
+        infos = data_infos(dataset)
+    inputs, faults = collect_inputs(infos, settings.background.get('dir'))
+    stop_at(faults, strict)
+    classes, palette = classes_and_palette(config)
+    model = load_model(config.model, checkpoint, classes)
+    notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
+    thresholds = None
+    if photos or (out_dir and settings.background.get('threshold') == AUTO):
+        found = _calibrate_once(config, checkpoint, model, settings, dataset)
+        settings = settle_threshold(settings, found.background)
+        notes['calibration'] = _say(settings, found)
+        thresholds = found.classes if photos else None
+    recipe = _recipe(config, checkpoint, settings, classes, thresholds)
     job = Job(
         settings,
         config.model.to_dict(),
         checkpoint,
         classes,
-        dataset.metainfo['palette'],
+        palette,
         digest(recipe),
         out_dir,
         cams_dir,
+        thresholds,
     )
-    notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
     _claim_folders(job, inputs, recipe, notes, overwrite)
     batches = same_size_batches(inputs, batch_size)
     counts = _label(job, batches, model, workers, strict)
@@ -117,6 +134,28 @@ def make_pseudo_labels(
         result |= _figures(job, inputs, record)
         write_json(record, result)
     return result
+
+
+def _say(settings: Settings, found: Calibration) -> str:
+    """Say what was chosen without masks, and of what."""
+    text = f'chosen without masks, of {found.images} training images'
+    threshold = settings.background.get('threshold')
+    if threshold is not None and threshold == found.background:
+        text = f'background threshold {threshold:.2f}, {text}'
+    if get_dist_info()[0] == 0:
+        print(text, flush=True)
+    return text
+
+
+def _calibrate_once(*given: Any) -> Calibration:
+    """Calibrate in one process; the others then find it beside the file."""
+    rank, _ = get_dist_info()
+    if rank == 0:
+        found = calibrate(*given)
+    barrier()
+    if rank != 0:
+        found = calibrate(*given)
+    return found
 
 
 def stop_at(faults: dict[str, str], strict: bool) -> None:
@@ -164,6 +203,7 @@ def _recipe(
     checkpoint: str,
     settings: Settings,
     classes: Sequence[str],
+    thresholds: torch.Tensor | None,
 ) -> dict:
     content = Path(checkpoint).read_bytes()
     recipe = {
@@ -172,6 +212,8 @@ def _recipe(
         'pseudo_label': vars(settings),
         'model': config.model.to_dict(),
     }
+    if thresholds is not None:
+        recipe['class_thresholds'] = thresholds.tolist()
     return json.loads(json.dumps(recipe, default=str))
 
 
@@ -328,6 +370,21 @@ def _figures(job: Job, inputs: Sequence[LabelInput], record: Path) -> dict:
     ]
     tally = Tally(found, len(job.classes))
     record.parent.mkdir(parents=True, exist_ok=True)
+    if job.thresholds is not None:
+        _write_classes(record, found, job.classes)
     if tally.evaluated:
         write_curve(record.with_suffix(''), tally, job.classes, job.settings)
     return summarize(tally, job.classes)
+
+
+def _write_classes(
+    record: Path, found: Sequence[dict], classes: Sequence[str]
+) -> None:
+    """Write the predicted classes as a label list, ``..._classes.csv``."""
+    with record.with_name(f'{record.stem}_classes.csv').open(
+        'w', newline='', encoding='utf-8'
+    ) as file:
+        writer = csv.writer(file)
+        for image in found:
+            names = [classes[c + 1] for c in image['classes']]
+            writer.writerow([image['image'], *names])

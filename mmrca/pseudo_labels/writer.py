@@ -65,6 +65,21 @@ def read_stamp(path: str | Path) -> str | None:
         return None
 
 
+def voc_palette(count: int) -> list[list[int]]:
+    """Give PASCAL VOC's colours for so many classes, black first.
+
+    Each channel takes every third bit of the class number, the lowest
+    first, from its own highest bit downwards.
+    """
+    palette = []
+    for number in range(count):
+        colour = [0, 0, 0]
+        for bit in range(8):
+            colour[bit % 3] |= (number >> bit & 1) << (7 - bit // 3)
+        palette.append(colour)
+    return palette
+
+
 def _colours(palette: Sequence[Sequence[int]]) -> bytes:
     if len(palette) > IGNORE_INDEX:
         raise ValueError(

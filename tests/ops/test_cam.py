@@ -8,9 +8,12 @@ from torch import Generator
 from torch.testing import assert_close
 
 from mmrca.ops.cam import (
+    histogram_confusion,
     masked_mean,
     normalize_cam,
+    normalize_cams,
     threshold_confusion,
+    threshold_histogram,
     valid_cells,
 )
 from tests.ops import references as ref
@@ -251,3 +254,51 @@ def test_threshold_confusion_of_other_number_types():
     )
     assert_close(counts, expected)
     assert counts.dtype == torch.int64
+
+
+def slow_normalized(cams, how):
+    """Pixel by pixel."""
+    result = torch.zeros_like(cams)
+    positive = [max(v, 0) for v in cams.flatten().tolist()]
+    highest = max(positive, default=0)
+    for c, cam in enumerate(cams):
+        values = cam.flatten().tolist()
+        low = min(values) if how == 'minmax' else 0
+        cut = [max(v - low, 0) for v in values]
+        top = highest if how == 'image' else max(cut)
+        scaled = [v / top if top else 0 for v in cut]
+        result[c] = torch.tensor(scaled, dtype=cams.dtype).view_as(cam)
+    return result
+
+
+@few
+@given(seeds, st.integers(0, 3), st.sampled_from(['class', 'minmax', 'image']))
+def test_normalizations_agree_with_loops(seed, count, how):
+    generator = Generator().manual_seed(seed)
+    cams = torch.randn(count, 3, 4, generator=generator, dtype=torch.float64)
+    assert_close(normalize_cams(cams, how), slow_normalized(cams, how))
+
+
+@pytest.mark.parametrize('how', ['class', 'minmax', 'image'])
+def test_constant_and_negative_maps_become_zero(how):
+    cams = torch.tensor([-3.0, -1.0])[:, None, None].expand(2, 2, 2)
+    assert normalize_cams(cams, how).eq(0).all()
+
+
+def test_an_unknown_normalization_is_refused():
+    with pytest.raises(ValueError, match="'max' must be one of class"):
+        normalize_cams(torch.rand(1, 2, 2), 'max')
+
+
+@few
+@given(seeds)
+def test_histograms_of_images_add_up(seed):
+    scenes = [random_scene(seed), random_scene(seed + 1)]
+    histogram = sum(
+        threshold_histogram(
+            *(cam * labels[:, None, None]).max(dim=0), target, 3, 10
+        )
+        for cam, labels, target in scenes
+    )
+    expected = sum(threshold_confusion(*scene, 10) for scene in scenes)
+    assert_close(histogram_confusion(histogram), expected)

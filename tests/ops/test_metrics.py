@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mmseg.evaluation import IoUMetric
 
 from mmrca.ops.metrics import (
+    best_f1,
     confusion_matrix,
     coverage,
     labelled_iou,
@@ -139,3 +140,47 @@ def test_ignore_index_must_not_be_a_class():
 def test_a_square_matrix_is_refused(figure):
     with pytest.raises(ValueError, match=r'\[classes, classes \+ 1\]'):
         figure(torch.zeros(3, 3))
+
+
+def f1_above(scores, labels, threshold):
+    chosen = [s >= threshold for s in scores]
+    hits = sum(c and y for c, y in zip(chosen, labels, strict=True))
+    return 2 * hits / (sum(chosen) + sum(labels))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**32 - 1))
+def test_no_threshold_has_a_better_f1(count, seed):
+    rng = np.random.default_rng(seed)
+    # Few values, so that images tie.
+    scores = torch.from_numpy(rng.integers(1, 6, (count, 3)) / 6)
+    labels = torch.from_numpy(rng.integers(0, 2, (count, 3)))
+    thresholds, f1 = best_f1(scores, labels)
+    for c in range(3):
+        column, shown = scores[:, c].tolist(), labels[:, c].tolist()
+        if not any(shown):
+            assert thresholds[c] == math.inf
+            assert f1[c].isnan()
+            continue
+        ours = f1_above(column, shown, thresholds[c].item())
+        assert ours == pytest.approx(f1[c].item())
+        assert ours == pytest.approx(
+            max(f1_above(column, shown, t) for t in column)
+        )
+
+
+def test_a_threshold_is_halfway_between_scores():
+    scores = torch.tensor([[0.9, 0.2], [0.6, 0.2], [0.1, 0.8]])
+    labels = torch.tensor([[1, 1], [1, 1], [0, 1]])
+    thresholds, f1 = best_f1(scores, labels)
+    torch.testing.assert_close(
+        thresholds, torch.tensor([0.35, 0.1]).double(), rtol=0, atol=1e-7
+    )
+    assert f1.tolist() == [1, 1]
+
+
+def test_f1_needs_images_of_the_same_shape():
+    with pytest.raises(ValueError, match='at least one image'):
+        best_f1(torch.zeros(0, 3), torch.zeros(0, 3))
+    with pytest.raises(ValueError, match='at least one image'):
+        best_f1(torch.zeros(2, 3), torch.zeros(2, 4))

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,10 @@ from hypothesis import strategies as st
 from mmrca.ops.pseudo_label import (
     background_constant,
     background_power,
+    conflict,
     fuse,
+    minimum_foreground,
+    saliency_conflict,
 )
 
 OPEN = 255
@@ -143,3 +148,49 @@ def test_bad_input_to_fuse(change, message):
     }
     with pytest.raises(ValueError, match=message):
         fuse(**{**given, **change})
+
+
+@settings(max_examples=40, deadline=None)
+@given(scored_images(), st.floats(0, 1))
+def test_two_classes_conflict_where_both_reach_the_threshold(image, limit):
+    foreground, background, _ = image
+    found = conflict(foreground, limit)
+    for y, x in np.ndindex(*background.shape):
+        claims = sum(s[y, x].item() >= limit for s in foreground)
+        assert found[y, x].item() == (claims >= 2)
+
+
+def test_saliency_conflicts_with_labels():
+    labels = torch.tensor([[0, 0, 3, 3, 255, 255]], dtype=torch.uint8)
+    saliency = torch.tensor([[0.4, 0.5, 0.4, 0.5, 0.4, 0.5]])
+    assert saliency_conflict(labels, saliency).tolist() == [
+        [False, True, True, False, False, False]
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored_images(), st.floats(0, 1))
+def test_every_class_has_its_minimum_unless_a_later_one_takes_it(image, share):
+    foreground, background, classes = image
+    labels = fuse(foreground, background, classes, 0.2)
+    before = labels.clone()
+    found = minimum_foreground(labels, foreground, classes, share)
+    assert labels.equal(before)
+    wanted = math.ceil(share * labels.numel())
+    short = [c for c in classes if (before == c + 1).sum() < wanted]
+    expected = before.flatten().tolist()
+    for number, scores in zip(classes, foreground, strict=True):
+        if number in short:
+            ranked = scores.flatten().argsort(descending=True)[:wanted]
+            for pixel in ranked.tolist():
+                expected[pixel] = number + 1
+    assert found.flatten().tolist() == expected
+    if short:
+        assert (found == short[-1] + 1).sum() >= wanted
+    else:
+        assert found.equal(before)
+
+
+def test_the_minimum_is_a_share():
+    with pytest.raises(ValueError, match='min_foreground 1'):
+        minimum_foreground(torch.zeros(1, 1), torch.zeros(0, 1, 1), [], 1.5)

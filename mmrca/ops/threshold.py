@@ -1,0 +1,102 @@
+"""A background threshold for CAMs, chosen without masks.
+
+An object and its surroundings differ in colour. At every threshold the CAMs
+say which pixels are foreground; what a pixel's colour tells about that, the
+mutual information, is low where the threshold takes in the surroundings and
+low where it leaves out the object. Summed over some hundred images it has a
+peak; the highest threshold that keeps nearly all of the peak is chosen::
+
+    total = torch.zeros(100, dtype=torch.float64)
+    for image, cam in ...:
+        total += colour_information(image, cam, 100)
+    threshold = choose_threshold(total)
+
+Shape shorthand: C classes present in the image, H x W pixels, T thresholds.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+# Colours are told apart by the three highest bits of each channel.
+_DROPPED_BITS = 5
+_COLOURS = 8**3
+# The peak is flat and leans to low thresholds: a fringe of surroundings costs
+# little where it brings in the rest of the object. Of thresholds that are
+# about as good the highest one is meant.
+_KEPT = 0.97
+
+
+def colour_information(
+    image: Tensor, cam: Tensor, num_thresholds: int
+) -> Tensor:
+    """Measure what colours tell about the foreground, at every threshold.
+
+    At threshold t the pixels where a map exceeds t are foreground. Measured
+    is the mutual information between a pixel's being foreground and its
+    colour, which is one of 512.
+
+    Args:
+        image: uint8 [H, W, 3]; the order of the channels does not matter.
+        cam: [C, H, W] in 0..1, the normalised maps of the image's classes.
+            C may be 0; then nothing is foreground.
+        num_thresholds: T; the thresholds are 0, 1 / T, ..., (T - 1) / T, as
+            in :func:`mmrca.ops.cam.threshold_confusion`.
+
+    Returns:
+        float64 [T] in 0..1, bits a pixel, on the device of ``cam``; 0 where
+        all pixels or none are foreground.
+
+    Raises:
+        ValueError: If ``image`` is none of the above or of another size than
+            ``cam``.
+    """
+    if image.dtype != torch.uint8 or image.shape != (*cam.shape[1:], 3):
+        raise ValueError(
+            f'image {list(image.shape)} of {image.dtype} must be uint8 '
+            f'[H, W, 3] of the size of the CAMs {list(cam.shape)}'
+        )
+    levels = image.to(cam.device).long() >> _DROPPED_BITS
+    colour = (levels * levels.new_tensor([64, 8, 1])).sum(dim=2)
+    score = cam.amax(dim=0) if len(cam) else cam.new_zeros(cam.shape[1:])
+    # A pixel is foreground at the first `above` thresholds.
+    above = (score * num_thresholds).ceil().long().clamp(max=num_thresholds)
+    counts = torch.bincount(
+        (above * _COLOURS + colour).flatten(),
+        minlength=(num_thresholds + 1) * _COLOURS,
+    ).view(num_thresholds + 1, _COLOURS)
+    total = counts.sum(dim=0)
+    background = counts.cumsum(dim=0)[:num_thresholds]
+    joint = torch.stack([background, total - background], dim=1)
+    both = _entropy(joint.flatten(1))
+    return (_entropy(joint.sum(2)) + _entropy(total) - both).clamp(min=0)
+
+
+def choose_threshold(information: Tensor) -> float:
+    """Choose the highest threshold that keeps 97 % of the peak.
+
+    Args:
+        information: [T], :func:`colour_information` summed or averaged over
+            images. A hundred images settle it within some hundredths.
+
+    Returns:
+        The threshold, a multiple of 1 / T in 0..1.
+
+    Raises:
+        ValueError: If the information is 0 at every threshold.
+    """
+    peak = information.max()
+    if not peak > 0:
+        raise ValueError(
+            'no background threshold can be chosen: the colours of the images '
+            'tell nothing about the CAMs; set a constant threshold'
+        )
+    kept = (information >= _KEPT * peak).nonzero()
+    return kept[-1].item() / len(information)
+
+
+def _entropy(counts: Tensor) -> Tensor:
+    """Entropy in bits of each row of counts [..., K]."""
+    share = counts.double() / counts.sum(dim=-1, keepdim=True)
+    return -torch.xlogy(share, share).sum(dim=-1) / math.log(2)

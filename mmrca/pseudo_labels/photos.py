@@ -1,0 +1,172 @@
+"""Photographs whose classes nobody knows: the classifier predicts them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import mmcv
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmrca.datasets.label_list import IMAGE_SUFFIXES, image_ids
+from mmrca.model_loader import load_model
+from mmrca.pseudo_labels.calibration import calibrate
+from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
+from mmrca.pseudo_labels.inputs import LabelInput, load_image, shrink
+from mmrca.pseudo_labels.labels import (
+    label_pixels,
+    rehearse,
+    settle_threshold,
+)
+from mmrca.pseudo_labels.settings import read_settings
+from mmrca.pseudo_labels.writer import voc_palette
+
+
+def photo_infos(
+    folder: str | Path, outputs: Sequence[Path | None] = ()
+) -> list[dict]:
+    """List the images of a folder and its subfolders.
+
+    Args:
+        folder: The folder.
+        outputs: Folders that are written to; they may not lie in it.
+
+    Returns:
+        Entries as of a data set, with ``gt_label`` None.
+
+    Raises:
+        FileNotFoundError: If it is no folder, or holds no image.
+        ValueError: If two images have the same name without suffix, or an
+            output would lie among them.
+    """
+    folder = Path(folder).absolute()
+    if not folder.is_dir():
+        raise FileNotFoundError(f'folder of photos {folder} does not exist')
+    for output in outputs:
+        if output and output.is_relative_to(folder):
+            raise ValueError(
+                f'{output} lies in the folder of photos, where the next run '
+                'would take labels for photos; give another folder'
+            )
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob('*')
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    )
+    if not names:
+        raise FileNotFoundError(
+            f'no image is in {folder}; images end in '
+            f'{", ".join(IMAGE_SUFFIXES)}'
+        )
+    ids = image_ids({name: name for name in names})
+    return [
+        dict(img_id=ids[name], img_path=str(folder / name), gt_label=None)
+        for name in names
+    ]
+
+
+def classes_and_palette(
+    config: Config,
+) -> tuple[list[str], list[list[int]]]:
+    """Look up the classes of a config, and their colours.
+
+    Args:
+        config: With ``train_dataloader``.
+
+    Returns:
+        The classes, ``'background'`` first, and an RGB colour for each; of
+        PASCAL VOC's scheme if the config gives none.
+    """
+    given = config.train_dataloader.dataset
+    while 'metainfo' not in given:  # in a wrapper
+        given = given['dataset'] if 'dataset' in given else given.datasets[0]
+    classes = list(given.metainfo.classes)
+    palette = given.metainfo.get('palette') or voc_palette(len(classes))
+    return classes, palette
+
+
+class PhotoLabels(NamedTuple):
+    """What :class:`PhotoLabeller` sees in a photo.
+
+    Attributes:
+        labels: uint8 [H, W]: 0 background, c + 1 for class c, 255 where
+            unsure.
+        classes: Names of the classes it predicts.
+        scores: Of all classes by name, in 0..1.
+    """
+
+    labels: np.ndarray
+    classes: list[str]
+    scores: dict[str, float]
+
+
+class PhotoLabeller:
+    """Labels photos one by one, as ``make_pseudo_labels.py --photos`` does.
+
+    The first one made of a checkpoint looks at training images for the
+    classes' thresholds, see :func:`calibrate`; later ones read them from a
+    file beside the checkpoint and need no training images::
+
+        label = PhotoLabeller('configs/custom/mine.py', 'epoch_8.pth')
+        found = label('holiday.jpg')
+
+    Args:
+        config: File that the classifier was trained with.
+        checkpoint: File written in training.
+
+    Raises:
+        ValueError: If config or checkpoint are at fault, or labels are made
+            with saliency maps.
+        FileNotFoundError: If a file is missing.
+    """
+
+    def __init__(self, config: str | Path, checkpoint: str | Path) -> None:
+        cfg = Config.fromfile(config)
+        self.settings = read_settings(cfg)
+        rehearse(self.settings)
+        if self.settings.background['type'] == 'saliency':
+            raise ValueError(
+                'a single photo has no saliency map; set another '
+                'pseudo_label.background'
+            )
+        init_default_scope(cfg.get('default_scope', 'mmseg'))
+        classes, _ = classes_and_palette(cfg)
+        self.model = load_model(cfg.model, str(checkpoint), classes)
+        self.classes = classes[1:]
+        found = calibrate(cfg, str(checkpoint), self.model, self.settings)
+        self.settings = settle_threshold(self.settings, found.background)
+        self.thresholds = found.classes
+
+    def __call__(self, photo: str | Path | np.ndarray) -> PhotoLabels:
+        """Label a photo.
+
+        Args:
+            photo: Its file, or uint8 [H, W, 3] in BGR.
+
+        Raises:
+            ValueError: If the file cannot be decoded.
+        """
+        if not isinstance(photo, np.ndarray):
+            photo = load_image(
+                LabelInput('', str(photo), None, (0, 0), {}, None, None)
+            )
+        image, settings = shrink(photo, self.settings.max_side), self.settings
+        (cams,) = infer_cams(
+            self.model,
+            [image],
+            [None],
+            settings.scales,
+            settings.flip,
+            self.thresholds,
+        )
+        size = image.shape[:2]
+        maps = enlarge_cams(cams, size, settings.normalization)
+        found = label_pixels(image, maps, cams.classes, settings)
+        labels = mmcv.imresize(
+            found.labels.numpy(), photo.shape[1::-1], interpolation='nearest'
+        )
+        scores = zip(self.classes, cams.scores.tolist(), strict=True)
+        return PhotoLabels(
+            labels, [self.classes[c] for c in cams.classes], dict(scores)
+        )
