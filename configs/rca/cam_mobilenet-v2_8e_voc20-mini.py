@@ -19,6 +19,6 @@ test_cfg = dict(type='TestLoop')
 pseudo_label = dict(
     scales=(0.75, 1.25),
     flip=True,
-    background=dict(type='constant', threshold=0.3),
+    background=dict(type='constant', threshold='auto'),
     margin=0.05,
 )

@@ -28,6 +28,6 @@ test_cfg = dict(type='TestLoop')
 pseudo_label = dict(
     scales=(1.0, 1.5),
     flip=True,
-    background=dict(type='constant', threshold=0.3),
+    background=dict(type='constant', threshold='auto'),
     margin=0.05,
 )

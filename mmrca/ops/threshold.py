@@ -3,18 +3,18 @@
 An object and its surroundings differ in colour. At every threshold the CAMs
 say which pixels are foreground; what a pixel's colour tells about that, the
 mutual information, is low where the threshold takes in the surroundings and
-low where it leaves out the object. Summed over some hundred images it has a
-peak; the highest threshold that keeps nearly all of the peak is chosen::
+low where it leaves out the object. The threshold at which it peaks says
+little about one image, whose background may be of many colours; its mean over
+a hundred images or more is a good threshold for all of them::
 
-    total = torch.zeros(100, dtype=torch.float64)
-    for image, cam in ...:
-        total += colour_information(image, cam, 100)
-    threshold = choose_threshold(total)
+    found = [colour_threshold(image, cam) for image, cam in ...]
+    threshold = choose_threshold(found)
 
 Shape shorthand: C classes present in the image, H x W pixels, T thresholds.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,10 +22,11 @@ from torch import Tensor
 # Colours are told apart by the three highest bits of each channel.
 _DROPPED_BITS = 5
 _COLOURS = 8**3
-# The peak is flat and leans to low thresholds: a fringe of surroundings costs
+# Peaks are flat and lean to low thresholds: a fringe of surroundings costs
 # little where it brings in the rest of the object. Of thresholds that are
 # about as good the highest one is meant.
-_KEPT = 0.97
+_KEPT = 0.98
+_ROUNDING = 1e-9
 
 
 def colour_information(
@@ -73,27 +74,52 @@ def colour_information(
     return (_entropy(joint.sum(2)) + _entropy(total) - both).clamp(min=0)
 
 
-def choose_threshold(information: Tensor) -> float:
-    """Choose the highest threshold that keeps 97 % of the peak.
+def colour_threshold(
+    image: Tensor, cam: Tensor, num_thresholds: int = 100
+) -> float:
+    """Find the threshold at which colours tell most about the foreground.
 
     Args:
-        information: [T], :func:`colour_information` summed or averaged over
-            images. A hundred images settle it within some hundredths.
+        image: uint8 [H, W, 3], as for :func:`colour_information`.
+        cam: [C, H, W] in 0..1.
+        num_thresholds: T; the threshold is a multiple of 1 / T.
 
     Returns:
-        The threshold, a multiple of 1 / T in 0..1.
+        The highest threshold that keeps 98 % of the peak of the image's
+        :func:`colour_information`; nan where that is 0 at all of them.
 
     Raises:
-        ValueError: If the information is 0 at every threshold.
+        ValueError: As :func:`colour_information`.
     """
+    information = colour_information(image, cam, num_thresholds)
     peak = information.max()
-    if not peak > 0:
-        raise ValueError(
-            'no background threshold can be chosen: the colours of the images '
-            'tell nothing about the CAMs; set a constant threshold'
-        )
+    if not peak > _ROUNDING:
+        return math.nan
     kept = (information >= _KEPT * peak).nonzero()
-    return kept[-1].item() / len(information)
+    return float(kept[-1]) / num_thresholds
+
+
+def choose_threshold(found: Sequence[float]) -> float:
+    """Average over images.
+
+    Args:
+        found: :func:`colour_threshold` of a hundred images or more. nan is
+            left out.
+
+    Returns:
+        The mean, rounded to hundredths; what lies below is noise.
+
+    Raises:
+        ValueError: If no image tells a threshold.
+    """
+    told = [threshold for threshold in found if not math.isnan(threshold)]
+    if not told:
+        raise ValueError(
+            'no background threshold can be chosen: in none of '
+            f'{len(found)} images do the colours tell anything about the '
+            'CAM; set a constant threshold'
+        )
+    return round(sum(told) / len(told), 2)
 
 
 def _entropy(counts: Tensor) -> Tensor:

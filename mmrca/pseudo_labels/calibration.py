@@ -15,7 +15,7 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
 from mmrca.ops.metrics import best_f1
-from mmrca.ops.threshold import choose_threshold, colour_information
+from mmrca.ops.threshold import choose_threshold, colour_threshold
 from mmrca.progress import progress
 from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
 from mmrca.pseudo_labels.inputs import (
@@ -29,7 +29,6 @@ from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import DATASETS
 
 _SAMPLE = 1000  # images that say as much as all of them
-_STEPS = 100
 
 
 class Calibration(NamedTuple):
@@ -100,8 +99,7 @@ def _look(
 ) -> Calibration:
     step = -(-len(dataset) // _SAMPLE)
     inputs, _ = collect_inputs(data_infos(dataset)[::step])
-    information = torch.zeros(_STEPS, dtype=torch.float64)
-    scores, labels = [], []
+    backgrounds, scores, labels = [], [], []
     for item in progress(inputs, 'calibration'):
         try:
             image = load_image(item, settings.max_side)
@@ -111,17 +109,16 @@ def _look(
             model, [image], [item.classes], settings.scales, settings.flip
         )
         maps = enlarge_cams(cams, image.shape[:2], settings.normalization)
-        pixels = torch.from_numpy(image)
-        information += colour_information(pixels, maps, _STEPS)
+        backgrounds.append(colour_threshold(torch.from_numpy(image), maps))
         scores.append(cams.scores)
         labels.append(torch.zeros_like(cams.scores))
         labels[-1][list(item.classes)] = 1
     if not scores:
         raise ValueError('none of the training images can be read')
     thresholds, _ = best_f1(torch.stack(scores), torch.stack(labels))
-    told = information.max() > 0
+    told = not all(map(math.isnan, backgrounds))
     return Calibration(
-        choose_threshold(information) if told else None,
+        choose_threshold(backgrounds) if told else None,
         thresholds.float(),
         len(scores),
     )

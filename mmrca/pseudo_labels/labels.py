@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mmrca.ops.cam import normalize_cams
+from mmrca.ops.pixel_adaptive import pixel_adaptive
 from mmrca.ops.pseudo_label import (
     IGNORE_INDEX,
     background_constant,
@@ -111,7 +112,11 @@ def refine(
     if refinement is None:
         return scores
     options = {k: v for k, v in refinement.items() if k != 'type'}
-    return dense_crf(image[..., ::-1], scores, **options)
+    rgb = image[..., ::-1].copy()
+    if refinement['type'] == 'dense_crf':
+        return dense_crf(rgb, scores, **options)
+    pixels = torch.from_numpy(rgb).permute(2, 0, 1).to(scores)
+    return pixel_adaptive(pixels, scores, **options)
 
 
 def settle_threshold(settings: Settings, threshold: float | None) -> Settings:

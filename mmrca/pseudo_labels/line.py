@@ -186,7 +186,10 @@ class Line:
         self.model = model
         # A refinement in torch runs on the GPU, beside the model.
         refinement = job.settings.refinement or {}
-        in_torch = refinement.get('backend') == 'torch'
+        in_torch = (
+            refinement.get('backend') == 'torch'
+            or refinement.get('type') == 'pixel_adaptive'
+        )
         on_gpu = in_torch and torch.cuda.is_available()
         self.device = 'cuda' if on_gpu else 'cpu'
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmrca.ops.pixel_adaptive import pixel_adaptive
 from mmrca.pseudo_labels.dense_crf import dense_crf
 
 # Background cues and the options each of them needs and may have.
@@ -17,6 +18,7 @@ _CUES: dict[str, tuple[set[str], set[str]]] = {
 }
 REFINEMENTS: dict[str, Callable] = {
     'dense_crf': dense_crf,
+    'pixel_adaptive': pixel_adaptive,
 }
 AUTO = 'auto'
 

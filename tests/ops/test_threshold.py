@@ -12,7 +12,11 @@ from torch import Generator
 from torch.testing import assert_close
 
 from mmrca.ops.cam import threshold_confusion
-from mmrca.ops.threshold import choose_threshold, colour_information
+from mmrca.ops.threshold import (
+    choose_threshold,
+    colour_information,
+    colour_threshold,
+)
 
 few = settings(max_examples=25, deadline=None)
 seeds = st.integers(0, 2**16)
@@ -21,11 +25,13 @@ seeds = st.integers(0, 2**16)
 def random_scene(seed, num_classes=2, size=(6, 7)):
     """An image of few colours and maps that have to do with them."""
     generator = Generator().manual_seed(seed)
-    palette = torch.randint(256, (4, 3), generator=generator)
+    palette = torch.randint(216, (4, 3), generator=generator)
     kind = torch.randint(4, size, generator=generator)
     noise = torch.rand(num_classes, *size, generator=generator).double()
-    image = palette[kind].to(torch.uint8)
-    return image, 0.3 * noise + 0.7 * (kind == 1) * noise.sqrt()
+    image = palette[kind] + torch.randint(40, (*size, 3), generator=generator)
+    return image.to(torch.uint8), 0.3 * noise + 0.7 * (
+        kind == 1
+    ) * noise.sqrt()
 
 
 def slow_information(image, cam, num_thresholds):
@@ -114,6 +120,16 @@ def test_one_colour_or_no_class_tells_nothing():
     assert not colour_information(image, cam[:0], 5).any()
 
 
+@pytest.mark.parametrize('size', [(5, 7), (9, 11), (12, 13), (30, 17)])
+def test_colours_that_have_nothing_to_do_with_the_cam_tell_nothing(size):
+    image = torch.arange(size[1]).mul(14).to(torch.uint8)
+    image = image[None, :, None].expand(*size, 3)
+    cam = torch.linspace(0, 1, size[0])[None, :, None].expand(1, *size)
+    information = colour_information(image, cam, 20)
+    assert (information >= 0).all() and (information < 1e-12).all()
+    assert math.isnan(colour_threshold(image, cam))
+
+
 def test_single_precision_maps_are_counted_alike():
     image, cam = random_scene(1)
     single = cam.float()
@@ -140,22 +156,44 @@ def disc_scene(seed, fringe):
 
 @pytest.mark.parametrize('fringe', [1.25, 2, 4])
 def test_choice_is_the_edge_of_the_object(fringe):
-    total = sum(
-        colour_information(*disc_scene(seed, fringe), 100) for seed in range(5)
-    )
+    found = [colour_threshold(*disc_scene(seed, fringe)) for seed in range(5)]
     # The grid of pixels leaves the edge open by 1 / 20.
-    assert choose_threshold(total) == pytest.approx(1 - 1 / fringe, abs=0.05)
+    assert choose_threshold(found) == pytest.approx(1 - 1 / fringe, abs=0.05)
 
 
-def test_choice_is_the_highest_threshold_near_the_peak():
-    curve = torch.tensor([0.1, 0.98, 1, 0.96, 0.971, 0.969, 0.5, 0])
-    assert choose_threshold(curve) == 4 / 8
-    assert choose_threshold(1e-6 * curve.double()) == 4 / 8
+@given(seed=seeds, num_thresholds=st.integers(1, 30))
+@few
+def test_threshold_is_the_highest_one_near_the_peak(seed, num_thresholds):
+    image, cam = random_scene(seed)
+    curve = slow_information(image, cam, num_thresholds).tolist()
+    near = [i for i, value in enumerate(curve) if value >= 0.98 * max(curve)]
+    expected = near[-1] / num_thresholds if max(curve) > 1e-9 else math.nan
+    found = colour_threshold(image, cam, num_thresholds)
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(('missing', 'expected'), [(1, 0.5), (30, 0.3)])
+def test_little_is_given_up_for_a_higher_threshold(missing, expected):
+    # Without 1 of 800 pixels colours tell 0.99 bits, without 30 0.89.
+    image = torch.zeros(40, 40, 3, dtype=torch.uint8)
+    image[:20] = 255
+    cam = torch.zeros(1, 40, 40)
+    cam[:, :20] = 0.505
+    cam[0, 0, :missing] = 0.305
+    assert colour_threshold(image, cam) == expected
+
+
+def test_choice_is_the_mean_of_the_images_that_tell_one():
+    found = [0.1, math.nan, 0.2, 0.48]
+    assert choose_threshold(found) == 0.26
+    assert choose_threshold(found[::-1]) == 0.26
 
 
 def test_nothing_to_choose_from_is_refused():
-    with pytest.raises(ValueError, match='set a constant threshold'):
-        choose_threshold(torch.zeros(10))
+    image, cam = random_scene(0)
+    found = [colour_threshold(image, cam[:0]), math.nan]
+    with pytest.raises(ValueError, match='in none of 2 images'):
+        choose_threshold(found)
 
 
 @pytest.mark.parametrize(

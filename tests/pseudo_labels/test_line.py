@@ -25,6 +25,7 @@ from tests.place import LABELS, SIZES, Place, model_config, read, save_model
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_pseudo_labels.py'
 CRF = dict(type='dense_crf', iterations=2)
+ADAPTIVE = dict(type='pixel_adaptive', iterations=2, dilations=(1, 2))
 ORIENTATION = 0x0112
 
 
@@ -236,7 +237,7 @@ def write_odd_images(place):
     return {path.stem: path for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize('refinement', [None, CRF])
+@pytest.mark.parametrize('refinement', [None, CRF, ADAPTIVE])
 def test_odd_images_are_labelled_at_their_size(place, refinement):
     paths = write_odd_images(place)
     place.write_config(max_side=200, refinement=refinement)

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmrca.ops.threshold import choose_threshold, colour_information
+from mmrca.ops.threshold import choose_threshold, colour_threshold
 from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
 from mmrca.pseudo_labels.maker import make_pseudo_labels
 from mmrca.pseudo_labels.photos import (
@@ -54,15 +54,15 @@ def test_the_threshold_is_chosen_by_colours_alone(place, capsys):
         path.unlink()
     result = make(place)
     labeller = PhotoLabeller(place.config, place.checkpoint)
-    total = torch.zeros(100, dtype=torch.float64)
+    found = []
     for name, classes in LABELS.items():
         (cams,) = infer_cams(
             labeller.model, [image(place, name)], [classes], [1.0], False
         )
         maps = enlarge_cams(cams, SIZES[name], 'class')
         pixels = torch.from_numpy(image(place, name))
-        total += colour_information(pixels, maps, 100)
-    threshold = choose_threshold(total)
+        found.append(colour_threshold(pixels, maps))
+    threshold = choose_threshold(found)
     assert result['pseudo_label']['background']['threshold'] == threshold
     sentence = f'background threshold {threshold:.2f}, chosen without masks'
     assert result['calibration'].startswith(sentence)

@@ -35,7 +35,7 @@ custom_hooks = [
 pseudo_label = dict(
     scales=(0.5, 1.0, 1.5),
     flip=True,
-    background=dict(type='power', alpha=4),
+    background=dict(type='constant', threshold='auto'),
     margin=0.05,
     refinement=dict(type='dense_crf', iterations=10),
 )
