@@ -138,8 +138,8 @@ def closing_lines(result: dict) -> str:
         f'{result["written"]} images done, {result["kept"]} kept that were '
         'already there'
     ]
-    if 'calibration' in result:
-        lines.append(result['calibration'])
+    if 'background_threshold' in result:
+        lines.append(f'background threshold {result["background_threshold"]}')
     found = result.get('against_masks')
     if found:
         lines += _against_masks(found)

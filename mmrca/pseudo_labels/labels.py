@@ -119,24 +119,10 @@ def refine(
     return pixel_adaptive(pixels, scores, **options)
 
 
-def settle_threshold(settings: Settings, threshold: float | None) -> Settings:
-    """Put a number in the place of ``'auto'``.
-
-    Args:
-        settings: Come back as they are if their threshold is not ``'auto'``.
-        threshold: In 0..1; None if none can be chosen.
-
-    Raises:
-        ValueError: If one is needed and there is none.
-    """
+def settle_threshold(settings: Settings, threshold: float) -> Settings:
+    """Put a number in the place of the threshold ``'auto'``, if it is that."""
     if settings.background.get('threshold') != AUTO:
         return settings
-    if threshold is None:
-        raise ValueError(
-            'no background threshold can be chosen: the colours of the '
-            'training images tell nothing about the CAMs; set '
-            'pseudo_label.background.threshold to a number'
-        )
     background = dict(settings.background, threshold=threshold)
     return replace(settings, background=background)
 

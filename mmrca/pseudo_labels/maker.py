@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 
 from mmrca.model_loader import load_model
 from mmrca.progress import progress
-from mmrca.pseudo_labels.calibration import Calibration, calibrate
+from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.cams import read_cams
 from mmrca.pseudo_labels.curve import write_curve
 from mmrca.pseudo_labels.figures import Journal, Tally, summarize
@@ -69,7 +69,8 @@ def make_pseudo_labels(
         checkpoint: File written in training.
         out_dir: Folder for the labels ``ID.png``; None to make CAMs only.
         photos: Folder of images to label in place of the data set's; their
-            classes are predicted, see :func:`calibrate`.
+            classes are predicted, from the scores on of
+            :class:`Calibrator`.
         cams_dir: Folder for the low-resolution CAMs ``ID.npz``; those that
             are there are not computed again.
         record: JSON file for recipe and figures, by default
@@ -106,12 +107,12 @@ def make_pseudo_labels(
     classes, palette = classes_and_palette(config)
     model = load_model(config.model, checkpoint, classes)
     notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
-    thresholds = None
-    if photos or (out_dir and settings.background.get('threshold') == AUTO):
-        found = _calibrate_once(config, checkpoint, model, settings, dataset)
-        settings = settle_threshold(settings, found.background)
-        notes['calibration'] = _say(settings, found)
-        thresholds = found.classes if photos else None
+    calibrator = Calibrator(config, checkpoint, model, settings, dataset)
+    thresholds = _once(calibrator.classes) if photos else None
+    if out_dir and settings.background.get('threshold') == AUTO:
+        threshold = _once(calibrator.background)
+        settings = settle_threshold(settings, threshold)
+        notes['background_threshold'] = f'{threshold}, chosen without masks'
     recipe = _recipe(config, checkpoint, settings, classes, thresholds)
     job = Job(
         settings,
@@ -136,25 +137,14 @@ def make_pseudo_labels(
     return result
 
 
-def _say(settings: Settings, found: Calibration) -> str:
-    """Say what was chosen without masks, and of what."""
-    text = f'chosen without masks, of {found.images} training images'
-    threshold = settings.background.get('threshold')
-    if threshold is not None and threshold == found.background:
-        text = f'background threshold {threshold:.2f}, {text}'
-    if get_dist_info()[0] == 0:
-        print(text, flush=True)
-    return text
-
-
-def _calibrate_once(*given: Any) -> Calibration:
-    """Calibrate in one process; the others then find it beside the file."""
+def _once(choose: Callable[[], Any]) -> Any:
+    """Calibrate in one process; the others then look it up."""
     rank, _ = get_dist_info()
     if rank == 0:
-        found = calibrate(*given)
+        found = choose()
     barrier()
     if rank != 0:
-        found = calibrate(*given)
+        found = choose()
     return found
 
 

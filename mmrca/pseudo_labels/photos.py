@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 
 from mmrca.datasets.label_list import IMAGE_SUFFIXES, image_ids
 from mmrca.model_loader import load_model
-from mmrca.pseudo_labels.calibration import calibrate
+from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
 from mmrca.pseudo_labels.inputs import LabelInput, load_image, shrink
 from mmrca.pseudo_labels.labels import (
@@ -19,7 +19,7 @@ from mmrca.pseudo_labels.labels import (
     rehearse,
     settle_threshold,
 )
-from mmrca.pseudo_labels.settings import read_settings
+from mmrca.pseudo_labels.settings import AUTO, read_settings
 from mmrca.pseudo_labels.writer import voc_palette
 
 
@@ -105,7 +105,7 @@ class PhotoLabeller:
     """Labels photos one by one, as ``make_pseudo_labels.py --photos`` does.
 
     The first one made of a checkpoint looks at training images for the
-    classes' thresholds, see :func:`calibrate`; later ones read them from a
+    classes' thresholds (:class:`Calibrator`); later ones read them from a
     file beside the checkpoint and need no training images::
 
         label = PhotoLabeller('configs/custom/mine.py', 'epoch_8.pth')
@@ -134,9 +134,10 @@ class PhotoLabeller:
         classes, _ = classes_and_palette(cfg)
         self.model = load_model(cfg.model, str(checkpoint), classes)
         self.classes = classes[1:]
-        found = calibrate(cfg, str(checkpoint), self.model, self.settings)
-        self.settings = settle_threshold(self.settings, found.background)
-        self.thresholds = found.classes
+        found = Calibrator(cfg, str(checkpoint), self.model, self.settings)
+        self.thresholds = found.classes()
+        if self.settings.background.get('threshold') == AUTO:
+            self.settings = settle_threshold(self.settings, found.background())
 
     def __call__(self, photo: str | Path | np.ndarray) -> PhotoLabels:
         """Label a photo.
