@@ -321,6 +321,38 @@ def test_a_dead_worker_is_one_sentence(place):
         list(line.run_line(job, [batch], model, 1))
 
 
+def children(pid):
+    """List the processes below a process, which a kill of it would orphan."""
+    table = subprocess.run(
+        ['ps', '-e', '-o', 'pid=,ppid='],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    pairs = zip(table[::2], table[1::2], strict=True)
+    return [int(own) for own, parent in pairs if int(parent) == pid]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='Linux')
+def test_no_worker_is_an_orphan(place):
+    write_many(place, 200)
+    command = [sys.executable, TOOL, *place.args(), '--workers', '2']
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while not list(place.out.glob('*.png')):
+        assert process.poll() is None
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    ends = time.monotonic() + 20
+    while any(Path(f'/proc/{pid}/stat').exists() for pid in workers):
+        assert time.monotonic() < ends, 'a worker lives on'
+        time.sleep(0.1)
+
+
 def write_many(place, count):
     """The four images over and over, under other names."""
     names = []
