@@ -134,15 +134,19 @@ def mirror_agreement(
     """Cohen's kappa of the two foregrounds, at every threshold: [T]."""
     cams = image_cams(model, image, classes, [1.0], False)
     mirror = image_cams(model, image[:, ::-1].copy(), classes, [1.0], False)
-    thresholds = torch.arange(STEPS)[:, None] / STEPS
+    # A pixel is foreground at the first `one` and `other` thresholds.
     one, other = (
-        (maps.amax(0).flatten() > thresholds).double()
+        (maps.amax(0).flatten() * STEPS).ceil().long()
         for maps in (cams, mirror.flip(-1))
     )
-    p, q, both = one.mean(1), other.mean(1), (one * other).mean(1)
+    cells = torch.bincount(
+        one * (STEPS + 1) + other, minlength=(STEPS + 1) ** 2
+    ).view(STEPS + 1, STEPS + 1)
+    share = cells.flip(0, 1).cumsum(0).cumsum(1).flip(0, 1) / len(one)
+    p, q, both = share[1:, 0], share[0, 1:], share.diagonal()[1:]
     chance = p * q + (1 - p) * (1 - q)
     kappa = (1 - p - q + 2 * both - chance) / (1 - chance)
-    return kappa.nan_to_num(0)
+    return kappa.nan_to_num(0, 0, 0)
 
 
 def split(counts: Tensor) -> Tensor:
