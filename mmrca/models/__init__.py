@@ -1,5 +1,6 @@
 """Model parts, registered in :data:`mmrca.registry.MODELS`."""
 
+from .affinity_map import AffinityMap
 from .backbones import VGG16, ResNet38
 from .cam_head import CAMHead
 from .pretrained import Pretrained
@@ -12,6 +13,7 @@ from .semantic_aggregation import SemanticAggregation
 __all__ = [
     'RCA',
     'VGG16',
+    'AffinityMap',
     'CAMHead',
     'Pretrained',
     'QueryProjection',

@@ -75,10 +75,12 @@ class RCA(BaseSegmentor):
 
     With ``cam_head`` alone it is the plain CAM baseline. ``memory`` and
     ``loss_nce`` add the contrast, ``memory``, ``aggregation`` and
-    ``cls_head`` the aggregation; the last head's maps are the result.
+    ``cls_head`` the aggregation; the last head's maps are the result, unless
+    ``affinity_map`` is there and filled: its maps are, while class scores
+    stay the head's.
 
     Args:
-        backbone: Its last feature map is F.
+        backbone: Its last feature map is F; all go to ``affinity_map``.
         cam_head: Head on F; gives P.
         memory: The region memory.
         loss_nce: Contrast of a batch's regions with the memory.
@@ -87,6 +89,7 @@ class RCA(BaseSegmentor):
         projection: Applied to F before regions are contrasted.
         softmax_regions: Draw regions on the maps' softmax over the classes
             instead of the maps.
+        affinity_map: Maps made of the training set's surest regions.
         data_preprocessor: As in MMSegmentation.
         init_cfg: As in mmengine.
 
@@ -104,6 +107,7 @@ class RCA(BaseSegmentor):
         cls_head: dict | None = None,
         projection: dict | None = None,
         softmax_regions: bool = False,
+        affinity_map: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -127,18 +131,23 @@ class RCA(BaseSegmentor):
         self.aggregation = aggregation and MODELS.build(aggregation)
         self.cls_head = cls_head and MODELS.build(cls_head)
         self.projection = projection and MODELS.build(projection)
+        self.affinity_map = affinity_map and MODELS.build(affinity_map)
 
     @property
     def num_classes(self) -> int:
         """L, the foreground classes."""
         return self.cam_head.num_classes
 
-    def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Compute the backbone's last feature map F [N, D, h, w]."""
+    def extract_stages(self, inputs: Tensor) -> list[Tensor]:
+        """Compute the feature maps of the backbone's stages, F last."""
         features = self.backbone(inputs)
         if isinstance(features, (tuple, list)):
-            features = features[-1]
-        return features
+            return list(features)
+        return [features]
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Compute the backbone's last feature map F [N, D, h, w]."""
+        return self.extract_stages(inputs)[-1]
 
     def cam_logits(self, inputs: Tensor) -> Tensor:
         """Compute the maps that the method ends with.
@@ -147,15 +156,33 @@ class RCA(BaseSegmentor):
             inputs: [N, 3, H, W], normalised.
 
         Returns:
-            Logits [N, L, h, w]: O, or P for the plain CAM.
+            Logits [N, L, h, w]: O, or P for the plain CAM; those of the
+            affinity map once it is filled.
         """
-        features = self.extract_feat(inputs)
-        if self.cls_head is None:
-            return self.cam_head(features)
-        return self.cls_head(self._aggregate(features))
+        return self.cam_and_score_logits(inputs)[0]
 
     encode_decode = cam_logits
     _forward = cam_logits
+
+    def cam_and_score_logits(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the final maps and those whose means are class scores.
+
+        Args:
+            inputs: [N, 3, H, W], normalised.
+
+        Returns:
+            Logits [N, L, h, w] as :meth:`cam_logits`, and logits
+            [N, L, h, w] of the trained head: O, or P for the plain CAM.
+            They are the same unless there is a filled affinity map.
+        """
+        stages = self.extract_stages(inputs)
+        if self.cls_head is None:
+            logits = self.cam_head(stages[-1])
+        else:
+            logits = self.cls_head(self._aggregate(stages[-1]))
+        if self.affinity_map is None or not self.affinity_map.filled:
+            return logits, logits
+        return self.affinity_map(stages), logits
 
     def _aggregate(self, features: Tensor) -> Tensor:
         return self.aggregation(
@@ -247,9 +274,9 @@ class RCA(BaseSegmentor):
             size = tuple(inputs.shape[2:])
             meta = dict(ori_shape=size, img_shape=size)
             data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
-        logits = self.cam_logits(inputs)
+        logits, score_logits = self.cam_and_score_logits(inputs)
         valid = self._valid_cells(inputs, logits, data_samples)
-        scores = masked_mean(logits, valid[:, None]).sigmoid()
+        scores = masked_mean(score_logits, valid[:, None]).sigmoid()
         maps = F.interpolate(logits.relu(), inputs.shape[2:], mode='bilinear')
         for sample, score, cam in zip(data_samples, scores, maps, strict=True):
             height, width = sample.img_shape[:2]

@@ -6,7 +6,7 @@ Shape shorthand: N images, L classes, D channels, h x w feature cells.
 import torch
 from torch import Tensor
 
-from .cam import masked_mean
+from .cam import masked_mean, normalize_cam
 
 
 def region_masks(cam: Tensor, present: Tensor, valid: Tensor) -> Tensor:
@@ -23,6 +23,31 @@ def region_masks(cam: Tensor, present: Tensor, valid: Tensor) -> Tensor:
     valid = valid[:, None]
     mean = masked_mean(cam, valid)[..., None, None]
     return (cam > mean) & valid & present[..., None, None]
+
+
+def confident_masks(
+    cam: Tensor,
+    present: Tensor,
+    valid: Tensor,
+    region: float,
+    background: float,
+) -> tuple[Tensor, Tensor]:
+    """Cells that surely show a present class, or surely none.
+
+    Args:
+        cam: [N, L, h, w] logits P.
+        present: Boolean [N, L], the image-level labels.
+        valid: Boolean [N, h, w], False in padding.
+        region: Share of a map's maximum that a class's cells exceed.
+        background: Share of their maximum below which the maps of all
+            present classes lie in the background.
+
+    Returns:
+        Boolean [N, L, h, w], empty for a map that is nowhere positive, and
+        boolean [N, h, w]; an image without a class is all background.
+    """
+    share = normalize_cam(cam, valid[:, None]) * present[..., None, None]
+    return share > region, (share.amax(dim=1) < background) & valid
 
 
 def region_embeddings(

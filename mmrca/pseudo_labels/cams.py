@@ -31,7 +31,7 @@ class Cams(NamedTuple):
         maps: S maps, float16 [C, h, w] on the CPU: the logits, cut at 0, of
             the image and its mirror image, summed.
         scores: float32 [L] in 0..1, of all classes: the sigmoid of the
-            logits' mean over cells, scales and mirror images.
+            trained head's logits' mean over cells, scales and mirror images.
     """
 
     classes: Sequence[int]
@@ -100,8 +100,9 @@ def _at_scale(
         pixels += [image.flip(-1) for image in pixels]
     data = {'inputs': pixels, 'data_samples': None}
     inputs = model.data_preprocessor(data, training=False)['inputs']
-    logits = model.cam_logits(inputs).float()
-    means, maps = logits.mean((-2, -1)), logits.relu()
+    logits, score_logits = model.cam_and_score_logits(inputs)
+    means = score_logits.float().mean((-2, -1))
+    maps = logits.float().relu()
     if flip:
         count = len(images)
         means = (means[:count] + means[count:]) / 2

@@ -100,6 +100,25 @@ def region_masks(cam: Tensor, present: Tensor, valid: Tensor) -> Tensor:
     return out
 
 
+def confident_masks(
+    cam: Tensor,
+    present: Tensor,
+    valid: Tensor,
+    region: float,
+    background: float,
+) -> tuple[Tensor, Tensor]:
+    """Cells above and below shares of maxima: [N, L, h, w], [N, h, w]."""
+    sure = torch.zeros(cam.shape, dtype=torch.bool)
+    rest = valid.clone()
+    for n, c in itertools.product(*map(range, cam.shape[:2])):
+        share = normalize_cam(cam[n, c], valid[n])
+        for y, x in _cells(cam):
+            if present[n, c]:
+                sure[n, c, y, x] = float(share[y, x]) > region
+                rest[n, y, x] &= float(share[y, x]) < background
+    return sure, rest
+
+
 def region_embeddings(features: Tensor, masks: Tensor) -> Tensor:
     """Masked average pooling, 0 for an empty region: [N, L, D]."""
     out = features.new_zeros(*masks.shape[:2], features.shape[1])
@@ -328,4 +347,59 @@ def aggregate(
         for j, prototype in enumerate(flat):
             if valid.flatten()[j]:
                 out[n, :, y, x] += weights[n, y * width + x, j] * prototype
+    return out
+
+
+def _unit(vector: Tensor) -> Tensor:
+    length = math.sqrt(_dot(vector, vector))
+    return vector / length if length else vector
+
+
+def concat_stages(stages: list[Tensor]) -> Tensor:
+    """Unit features of each stage, averaged to the last one's cells."""
+    images, _, height, width = stages[-1].shape
+    channels = sum(stage.shape[1] for stage in stages)
+    out = stages[-1].new_zeros(images, channels, height, width)
+    for n, y, x in itertools.product(*map(range, (images, height, width))):
+        parts = []
+        for stage in stages:
+            rows, cols = (
+                range(i * size // count, -(-(i + 1) * size // count))
+                for i, size, count in zip(
+                    (y, x), stage.shape[2:], (height, width), strict=True
+                )
+            )
+            parts.append(
+                _mean([_unit(stage[n, :, r, c]) for r in rows for c in cols])
+            )
+        out[n, :, y, x] = _unit(torch.cat(parts))
+    return out
+
+
+def affinity_map(
+    features: Tensor,
+    prototypes: Tensor,
+    valid: Tensor,
+    background: Tensor,
+    background_valid: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Log mean exp of cosines, class against background: [N, L, h, w]."""
+
+    def likeness(cell: Tensor, keys: Tensor, known: Tensor) -> float | None:
+        terms = [
+            math.exp(_cosine(cell, key) / temperature)
+            for key, k in zip(keys, known, strict=True)
+            if k
+        ]
+        return math.log(sum(terms) / len(terms)) if terms else None
+
+    images, _, *size = features.shape
+    out = features.new_zeros(images, len(prototypes), *size)
+    for n, c, y, x in itertools.product(*map(range, out.shape)):
+        cell = features[n, :, y, x]
+        own = likeness(cell, prototypes[c], valid[c])
+        rest = likeness(cell, background, background_valid)
+        if own is not None:
+            out[n, c, y, x] = own - (rest or 0.0)
     return out

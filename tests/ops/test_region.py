@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from torch import Generator
 from torch.testing import assert_close
 
-from mmrca.ops.region import region_embeddings, region_masks
+from mmrca.ops.region import (
+    confident_masks,
+    region_embeddings,
+    region_masks,
+)
 from tests.ops import references as ref
 
 few = settings(max_examples=25, deadline=None)
@@ -52,6 +56,54 @@ def test_embeddings_agree_with_loops(shape):
     embeddings, exists = region_embeddings(features, masks)
     assert_close(embeddings, ref.region_embeddings(features, masks))
     assert_close(exists, masks.any(dim=3).any(dim=2))
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('shares', [(0.7, 0.1), (0.3, 0.6), (0.0, 1.0)])
+def test_confident_masks_agree_with_loops(shape, shares):
+    maps = random_batch(0, shape)[:3]
+    for ours, theirs in zip(
+        confident_masks(*maps, *shares),
+        ref.confident_masks(*maps, *shares),
+        strict=True,
+    ):
+        assert_close(ours, theirs)
+
+
+def test_confident_masks_by_hand():
+    # Of its maximum 8: 1, 3/4, 1/16; the other class is not there.
+    cam = torch.tensor([[[[8.0, 6.0, 0.5]], [[-1.0, -1.0, 9.0]]]])
+    cells = torch.ones(1, 1, 3, dtype=bool)
+    sure, rest = confident_masks(
+        cam, torch.tensor([[True, False]]), cells, 0.7, 0.1
+    )
+    assert sure.tolist() == [[[[True, True, False]], [[False] * 3]]]
+    assert rest.tolist() == [[[False, False, True]]]
+
+
+def test_a_map_without_a_positive_cell_has_no_confident_region():
+    cam, cells = -torch.ones(1, 1, 2, 2), torch.ones(1, 2, 2, dtype=bool)
+    sure, rest = confident_masks(
+        cam, torch.ones(1, 1, dtype=bool), cells, 0.0, 0.1
+    )
+    assert not sure.any()
+    assert rest.all()
+
+
+@given(seed=seeds, content=st.floats(-1e6, 1e6))
+@few
+def test_padding_is_neither_region_nor_background(seed, content):
+    cam, present, valid, _ = random_batch(seed)
+    sure, rest = confident_masks(
+        F.pad(cam, (0, 2, 0, 1), value=content),
+        present,
+        F.pad(valid, (0, 2, 0, 1), value=False),
+        0.7,
+        0.1,
+    )
+    expected, expected_rest = confident_masks(cam, present, valid, 0.7, 0.1)
+    assert_close(sure, F.pad(expected, (0, 2, 0, 1), value=False))
+    assert_close(rest, F.pad(expected_rest, (0, 2, 0, 1), value=False))
 
 
 def test_each_class_of_an_image_has_its_own_mask():

@@ -1,0 +1,58 @@
+"""Give a trained classifier's checkpoint the prototypes of an affinity map.
+
+    python benchmarks/affinity_map.py CONFIG CHECKPOINT OUT
+
+CONFIG has an affinity map, CHECKPOINT was trained with the config that has
+none. What OUT then holds is what training with CONFIG would have ended with.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmrca.cli import ConfigOptions, existing_file, load_config, run
+from mmrca.engine.hooks.affinity_map_hook import fill
+from mmrca.model_loader import load_model, read_checkpoint
+from mmrca.registry import DATASETS, MODELS
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fill and save."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('out')
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    args = parser.parse_args(argv)
+    config = load_config(args.config, args.cfg_options)
+    existing_file(args.checkpoint, 'checkpoint')
+    fill_checkpoint(config, args.checkpoint, args.out)
+
+
+def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
+    """Write the checkpoint again, with prototypes."""
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    part = MODELS.build(config.model.affinity_map)
+    plain = {**config.model, 'affinity_map': None}
+    model = load_model(plain, checkpoint, dataset.metainfo['classes'])
+    model.affinity_map = part.to(next(model.parameters()).device)
+    settings = next(
+        dict(hook)
+        for hook in config.custom_hooks
+        if hook.type == 'mmrca.AffinityMapHook'
+    )
+    settings.pop('type')
+    fill(model, dataset, **settings, seed=config.randomness.seed)
+    saved = read_checkpoint(checkpoint)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    meta = saved.get('meta', {})
+    torch.save(dict(meta=meta, state_dict=model.state_dict()), out)
+
+
+if __name__ == '__main__':
+    run(main)

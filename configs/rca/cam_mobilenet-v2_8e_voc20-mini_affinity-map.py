@@ -1,0 +1,10 @@
+# Plain CAM, completed by an affinity map: prototypes of the surest regions and
+# of the background, on the features of the last four stages.
+_base_ = './cam_mobilenet-v2_8e_voc20-mini.py'
+model = dict(
+    backbone=dict(out_indices=(3, 4, 5, 6)),
+    affinity_map=dict(
+        type='mmrca.AffinityMap', num_classes=20, channels=64 + 96 + 160 + 320
+    ),
+)
+custom_hooks = [dict(type='mmrca.AffinityMapHook')]

@@ -1,0 +1,10 @@
+# Plain CAM on the drawn creatures, completed by an affinity map: prototypes of
+# the surest regions and of the background, on the features of all stages.
+_base_ = './cam_r18_toy.py'
+model = dict(
+    backbone=dict(out_indices=(0, 1, 2)),
+    affinity_map=dict(
+        type='mmrca.AffinityMap', num_classes=6, channels=32 + 64 + 128
+    ),
+)
+custom_hooks = [dict(type='mmrca.AffinityMapHook')]

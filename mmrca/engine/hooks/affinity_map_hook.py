@@ -1,0 +1,239 @@
+"""Fills the affinity map at the end of training.
+
+Shape shorthand: L classes, D channels, R rows. A row is the mean feature of
+one image's region; class number L stands for the background.
+"""
+
+from collections.abc import Sequence
+
+import mmcv
+import torch
+import torch.nn.functional as F
+from mmengine.dist import (
+    all_gather_object,
+    broadcast,
+    get_dist_info,
+    is_main_process,
+)
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Generator, Tensor, nn
+from torch.utils.data import Dataset
+
+from mmrca.models.affinity_map import AffinityMap
+from mmrca.ops.kmeans import kmeans
+from mmrca.ops.region import confident_masks, region_embeddings
+from mmrca.registry import HOOKS
+
+
+@HOOKS.register_module()
+class AffinityMapHook(Hook):
+    """Fill the affinity map after the last iteration, see :func:`fill`.
+
+    The checkpoint of that moment, and the validation that follows, have the
+    map; earlier ones do not. Of a training that is stopped early there is no
+    last iteration.
+
+    Args:
+        region: Share of a map's maximum that a class's cells exceed.
+        background: Share of their maximum below which the maps of all
+            present classes lie in the background.
+
+    Raises:
+        ValueError: A share is outside 0..1.
+    """
+
+    # Before CheckpointHook.
+    priority = 'NORMAL'
+
+    def __init__(self, region: float = 0.7, background: float = 0.1) -> None:
+        for name, share in dict(region=region, background=background).items():
+            if not 0 <= share <= 1:
+                raise ValueError(
+                    f'AffinityMapHook.{name} must be in 0..1, not {share}.'
+                )
+        self.region = region
+        self.background = background
+
+    def before_train(self, runner: Runner) -> None:
+        """Forget prototypes of other weights and try the first image.
+
+        Raises:
+            ValueError: The model has no affinity map, or one of other
+                channels than the backbone.
+        """
+        model = _unwrap(runner)
+        if getattr(model, 'affinity_map', None) is None:
+            raise ValueError(
+                'AffinityMapHook needs a model with an affinity map: set '
+                'model.affinity_map or remove the hook from custom_hooks.'
+            )
+        model.affinity_map.filled.fill_(False)
+        # What could fail at the end of the training fails now.
+        dataset = runner.train_dataloader.dataset
+        _collect(model, dataset, [0], self.region, self.background)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Fill the map when training is over."""
+        if self.is_last_train_iter(runner):
+            fill(
+                _unwrap(runner),
+                runner.train_dataloader.dataset,
+                self.region,
+                self.background,
+                runner.seed,
+            )
+
+
+def _unwrap(runner: Runner) -> nn.Module:
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
+
+
+def fill(
+    model: nn.Module,
+    dataset: Dataset,
+    region: float = 0.7,
+    background: float = 0.1,
+    seed: int = 0,
+) -> None:
+    """Make the affinity map's prototypes of all images, as they are on disk.
+
+    The rows of each class, and of the background, are clustered by K-means.
+    Processes share the images; all end with the same prototypes.
+
+    Args:
+        model: :class:`mmrca.models.RCA` with an affinity map, not in a
+            wrapper. It is put into eval mode for the while.
+        dataset: :class:`mmrca.datasets.ImageLevelDataset`; its pipeline is
+            not used.
+        region: As :class:`AffinityMapHook`.
+        background: As :class:`AffinityMapHook`.
+        seed: Of K-means.
+
+    Raises:
+        ValueError: No image has a region.
+    """
+    rank, world = get_dist_info()
+    own = range(rank, len(dataset), world)
+    shares = all_gather_object(
+        _collect(model, dataset, own, region, background)
+    )
+    rows, kinds, images = (
+        torch.cat(parts) for parts in zip(*shares, strict=True)
+    )
+    # In the data set's order, whatever the number of processes.
+    order = images.argsort(stable=True)
+    rows, kinds = rows[order], kinds[order]
+    _report(kinds, len(dataset), dataset.metainfo['classes'][1:])
+    affinity_map = model.affinity_map
+    if is_main_process():
+        _cluster(affinity_map, rows, kinds, Generator().manual_seed(seed))
+    for tensor in affinity_map.buffers():
+        broadcast(tensor)
+
+
+@torch.no_grad()
+def _collect(
+    model: nn.Module,
+    dataset: Dataset,
+    indices: Sequence[int],
+    region: float,
+    background: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute images' rows: [R, D], their class [R] and their image [R]."""
+    training = model.training
+    model.eval()
+    found = [torch.zeros(0, model.affinity_map.prototypes.shape[2])]
+    places = [torch.zeros(0, 2, dtype=torch.long)]
+    step = max(1, len(indices) // 10)
+    for done, index in enumerate(indices, 1):
+        info = dataset.get_data_info(index)
+        rows, kinds = _image_rows(model, info, region, background)
+        found.append(rows)
+        places.append(F.pad(kinds[:, None], (0, 1), value=index))
+        if done % step == 0 and len(indices) > 1:
+            print_log(
+                f'Affinity map: {done} of {len(indices)} images', 'current'
+            )
+    model.train(training)
+    kinds, images = torch.cat(places).unbind(dim=1)
+    return torch.cat(found), kinds, images
+
+
+def _image_rows(
+    model: nn.Module, info: dict, region: float, background: float
+) -> tuple[Tensor, Tensor]:
+    """Compute one image's rows [R, D] of length 1 and their class [R]."""
+    image = mmcv.imread(info['img_path'])
+    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    data = dict(inputs=[pixels], data_samples=None)
+    inputs = model.data_preprocessor(data, training=False)['inputs']
+    stages = model.extract_stages(inputs)
+    cam = model.cam_head(stages[-1])
+    present = torch.zeros(1, cam.shape[1], dtype=torch.bool)
+    present[0, list(info['gt_label'])] = True
+    masks, rest = confident_masks(
+        cam,
+        present.to(cam.device),
+        torch.ones_like(cam[:, 0], dtype=torch.bool),
+        region,
+        background,
+    )
+    rows, exists = region_embeddings(
+        model.affinity_map.features(stages),
+        torch.cat([masks, rest[:, None]], dim=1),
+    )
+    rows = F.normalize(rows[exists], dim=1)
+    return rows.cpu(), exists[0].nonzero()[:, 0].cpu()
+
+
+def _report(kinds: Tensor, images: int, classes: Sequence[str]) -> None:
+    """Say what there are rows of, and name what there are none of."""
+    counts = torch.bincount(kinds, minlength=len(classes) + 1).tolist()
+    *regions, background = counts
+    if not any(regions):
+        raise ValueError(
+            f'none of {images} images has a region for the affinity map: '
+            "no class's CAM is positive where the class is present; train "
+            'longer or leave model.affinity_map out.'
+        )
+    text = (
+        f'Affinity map: {sum(regions)} rows of classes and {background} of '
+        f'the background from {images} images'
+    )
+    missing = [c for c, n in zip(classes, regions, strict=True) if not n]
+    if missing:
+        text += f'; without a row, so without a map: {", ".join(missing)}'
+    print_log(text, 'current')
+
+
+def _cluster(
+    affinity_map: AffinityMap,
+    rows: Tensor,
+    kinds: Tensor,
+    generator: Generator,
+) -> None:
+    """Fill the buffers with the centres of each class's rows."""
+    targets = [
+        *zip(affinity_map.prototypes, affinity_map.valid, strict=True),
+        (affinity_map.background, affinity_map.background_valid),
+    ]
+    # One class at a time: padded together, large sets fill the memory.
+    for kind, (prototypes, valid) in enumerate(targets):
+        points = rows[kinds == kind][None].to(prototypes.device)
+        mask = torch.ones(points.shape[:2], dtype=torch.bool)
+        centers, known, _ = kmeans(
+            points, mask.to(points.device), len(prototypes), generator
+        )
+        prototypes.copy_(F.normalize(centers[0], dim=1))
+        valid.copy_(known[0])
+    affinity_map.filled.fill_(True)

@@ -1,0 +1,100 @@
+"""Maps by the likeness to the training set's surest regions.
+
+Shape shorthand: N images, L classes, K prototypes a class, D channels,
+h x w feature cells.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmrca.ops.affinity_map import affinity_map, concat_stages
+from mmrca.registry import MODELS
+
+
+@MODELS.register_module()
+class AffinityMap(nn.Module):
+    """Prototypes of classes and background as buffers of the checkpoint.
+
+    Has no parameters and takes no part in training:
+    :func:`mmrca.engine.hooks.affinity_map_hook.fill` makes the prototypes
+    when the features are what they will be. A checkpoint from before that is
+    not filled, and the model answers with its head's maps.
+
+    Args:
+        num_classes: L.
+        channels: D, the sum over the backbone's ``out_indices``.
+        num_prototypes: K.
+        num_background: Prototypes of the background.
+        temperature: Divides the cosines of cells and prototypes.
+
+    Attributes:
+        prototypes: [L, K, D] float32 of length 1.
+        valid: Boolean [L, K].
+        background: [num_background, D] float32 of length 1.
+        background_valid: Boolean [num_background].
+        filled: Boolean scalar.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        channels: int,
+        num_prototypes: int = 10,
+        num_background: int = 20,
+        temperature: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.temperature = temperature
+        buffers = dict(
+            prototypes=torch.zeros(num_classes, num_prototypes, channels),
+            valid=torch.zeros(num_classes, num_prototypes, dtype=torch.bool),
+            background=torch.zeros(num_background, channels),
+            background_valid=torch.zeros(num_background, dtype=torch.bool),
+            filled=torch.tensor(False),
+        )
+        for name, value in buffers.items():
+            self.register_buffer(name, value)
+
+    def features(self, stages: Sequence[Tensor]) -> Tensor:
+        """Join the stages' feature maps.
+
+        Args:
+            stages: [N, D_s, h_s, w_s] each.
+
+        Returns:
+            float32 [N, D, h, w], of length 1 in each cell.
+
+        Raises:
+            ValueError: The stages have another number of channels.
+        """
+        widths = [stage.shape[1] for stage in stages]
+        channels = self.prototypes.shape[2]
+        if sum(widths) != channels:
+            raise ValueError(
+                f'model.affinity_map.channels is {channels}, but the stages '
+                f'of model.backbone.out_indices have {widths}, which is '
+                f'{sum(widths)} together; set one or the other.'
+            )
+        return concat_stages([stage.float() for stage in stages])
+
+    def forward(self, stages: Sequence[Tensor]) -> Tensor:
+        """Compute the maps.
+
+        Args:
+            stages: [N, D_s, h_s, w_s] each, F last.
+
+        Returns:
+            Logits float32 [N, L, h, w].
+        """
+        # Cosines over the temperature need more than half precision.
+        with torch.autocast(stages[-1].device.type, enabled=False):
+            return affinity_map(
+                self.features(stages),
+                self.prototypes,
+                self.valid,
+                self.background,
+                self.background_valid,
+                self.temperature,
+            )

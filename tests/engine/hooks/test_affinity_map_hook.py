@@ -1,0 +1,341 @@
+import os
+import re
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from torch import Generator
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from mmrca.engine.hooks.affinity_map_hook import fill
+from mmrca.model_loader import load_model
+from mmrca.ops.kmeans import kmeans
+from mmrca.pseudo_labels.cams import infer_cams
+from tests import tiny
+from tests.models.test_processes import train as train_by_tool
+from tests.models.test_rca import build
+from tests.ops import references as ref
+
+LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
+PORT = 29650
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tiny.write_images(tmp_path, LABELS)
+
+
+def config(root: Path, plain: bool = False, **changes):
+    """RCA, or the plain CAM, with a map; training looks at crops only."""
+    cfg = tiny.config(root)
+    cfg.model.backbone.out_indices = (0, 1, 2)
+    if plain:
+        for part in ('memory', 'loss_nce', 'aggregation', 'cls_head'):
+            cfg.model[part] = None
+        cfg.custom_hooks = []
+    cfg.model.affinity_map = dict(
+        type='mmrca.AffinityMap',
+        num_classes=3,
+        channels=8 + 16 + 32,
+        num_prototypes=2,
+        num_background=3,
+    )
+    cfg.custom_hooks.append(dict(type='mmrca.AffinityMapHook'))
+    cfg.train_dataloader.dataset.pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='RandomCrop', crop_size=(24, 24)),
+        dict(type='mmrca.PackImageLabels'),
+    ]
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+def train(cfg):
+    runner = tiny.runner(cfg)
+    runner.train()
+    return runner
+
+
+def checkpoint(root: Path, name: str) -> dict:
+    return torch.load(root / name, weights_only=False)['state_dict']
+
+
+def own_rows(model, root: Path, region: float, background: float):
+    """Rows of each class, then of the background, by loops."""
+    model.eval()
+    rows = [[] for _ in range(4)]
+    for number, classes in enumerate(LABELS):
+        image = mmcv.imread(str(root / f'images/{number}.png'))
+        pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
+        with torch.no_grad():
+            stages = list(model.backbone((pixels[None] - 127.5) / 127.5))
+            cam = model.cam_head(stages[-1])
+        present = torch.tensor([[c in classes for c in range(3)]])
+        inside = torch.ones(cam[:, 0].shape, dtype=torch.bool)
+        sure, rest = ref.confident_masks(
+            cam, present, inside, region, background
+        )
+        features = ref.concat_stages([s.double() for s in stages])[0]
+        for c, mask in enumerate([*sure[0], rest[0]]):
+            if mask.any():
+                mean = features[:, mask].mean(dim=1)
+                rows[c].append(mean / mean.norm())
+    return [torch.stack(r).float() for r in rows]
+
+
+@pytest.mark.parametrize('shares', [{}, dict(region=0.5, background=0.3)])
+@pytest.mark.parametrize('plain', [True, False])
+def test_prototypes_are_centres_of_the_surest_regions(data, plain, shares):
+    cfg = config(data, plain)
+    cfg.custom_hooks[-1].update(shares)
+    model = train(cfg).model
+    part = model.affinity_map
+    shares = {'region': 0.7, 'background': 0.1, **shares}
+    found = [
+        *zip(part.prototypes, part.valid, strict=True),
+        (part.background, part.background_valid),
+    ]
+    rows, generator = own_rows(model, data, **shares), Generator()
+    generator.manual_seed(0)
+    assert sum(map(len, rows[:3])) > 6
+    for own, (prototypes, valid) in zip(rows, found, strict=True):
+        assert valid.sum() == min(len(own), len(prototypes))
+        mask = torch.ones(1, len(own), dtype=torch.bool)
+        centers, _, _ = kmeans(own[None], mask, len(prototypes), generator)
+        assert_close(prototypes, F.normalize(centers[0], dim=1))
+
+
+def test_only_the_last_checkpoint_has_a_map(data):
+    runner = train(config(data, **{'train_cfg.max_epochs': 3}))
+    work = data / 'work'
+    for epoch in (1, 2):
+        state = checkpoint(work, f'epoch_{epoch}.pth')
+        assert not state['affinity_map.filled']
+        assert not state['affinity_map.prototypes'].any()
+    state = checkpoint(work, 'epoch_3.pth')
+    assert state['affinity_map.filled']
+    for name, value in runner.model.affinity_map.named_buffers():
+        assert torch.equal(state[f'affinity_map.{name}'], value), name
+
+
+def test_training_by_iterations_ends_with_a_map(data):
+    cfg = config(data)
+    cfg.custom_hooks[0].update(by_epoch=False)
+    cfg.train_dataloader.sampler.type = 'InfiniteSampler'
+    cfg.default_hooks.checkpoint = dict(
+        type='CheckpointHook', by_epoch=False, interval=2
+    )
+    cfg.train_cfg = dict(
+        type='IterBasedTrainLoop', max_iters=4, val_interval=4
+    )
+    train(cfg)
+    filled = [
+        bool(checkpoint(data / 'work', f'iter_{i}.pth')['affinity_map.filled'])
+        for i in (2, 4)
+    ]
+    assert filled == [False, True]
+
+
+class Keeper(Hook):
+    """Keeps what each validation saw."""
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def before_val_epoch(self, runner) -> None:
+        self.seen.append([])
+
+    def after_val_iter(self, runner, batch_idx, data_batch, outputs) -> None:
+        self.seen[-1] += [(s.cam.data, s.pred_score) for s in outputs]
+
+
+@pytest.mark.parametrize('plain', [True, False])
+def test_the_last_validation_sees_the_map_and_the_heads_scores(data, plain):
+    cfg = config(data, plain, **{'train_cfg.val_interval': 1})
+    # A fixed network: validations differ by the map alone.
+    cfg.optim_wrapper.optimizer.lr = 0.0
+    if not plain:
+        cfg.custom_hooks[0].refresh_interval = 5
+    runner, keeper = tiny.runner(cfg), Keeper()
+    runner.register_hook(keeper)
+    runner.train()
+    before, after = keeper.seen
+    model = runner.model.eval()
+    for number in range(len(LABELS)):
+        item = runner.val_dataloader.dataset[number]
+        batch = dict(
+            inputs=[item['inputs']], data_samples=[item['data_samples']]
+        )
+        batch = model.data_preprocessor(batch, training=False)
+        with torch.no_grad():
+            stages = model.extract_stages(batch['inputs'])
+        logits = model.affinity_map(stages)
+        expected = F.interpolate(logits.relu(), (32, 32), mode='bilinear')[0]
+        peak = expected.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
+        assert_close(after[number][0], expected / peak)
+        assert not torch.equal(after[number][0], before[number][0])
+        assert torch.equal(after[number][1], before[number][1])
+
+
+def test_pseudo_labels_take_the_map_and_the_heads_scores(data):
+    model = train(config(data)).model.eval()
+    image = mmcv.imread(str(data / 'images/3.png'))
+    with torch.no_grad():
+        x = torch.from_numpy(image.transpose(2, 0, 1).copy())
+        x = model.data_preprocessor(dict(inputs=[x], data_samples=None))
+        stages = model.extract_stages(x['inputs'])
+        expected = model.affinity_map(stages).relu()
+    given = [image], [[0, 1]], [1.0], False
+    (with_map,) = infer_cams(model, *given)
+    assert_close(with_map.maps[0], expected[0, :2].half())
+    model.affinity_map.filled.fill_(False)
+    (without,) = infer_cams(model, *given)
+    assert torch.equal(with_map.scores, without.scores)
+    assert not torch.equal(with_map.maps[0], without.maps[0])
+
+
+@pytest.mark.parametrize('plain', [True, False])
+def test_a_plain_training_can_be_given_its_map_later(data, plain):
+    whole = train(config(data, plain, work_dir=str(data / 'whole'))).model
+    cfg = config(data, plain, **{'model.affinity_map': None})
+    cfg.custom_hooks.pop()
+    runner = train(cfg)
+    state = checkpoint(data / 'work', 'epoch_2.pth')
+    assert not [key for key in state if 'affinity' in key]
+    load_model(cfg.model, str(data / 'work/epoch_2.pth'), tiny.CLASSES)
+    later = build(config(data, plain).model, bound=False)
+    with pytest.raises(ValueError, match=r'lacks .* affinity_map'):
+        load_model(
+            config(data, plain).model,
+            str(data / 'work/epoch_2.pth'),
+            tiny.CLASSES,
+        )
+    later.load_state_dict(state, strict=False)
+    later.train()
+    fill(later, runner.train_dataloader.dataset)
+    assert later.training
+    for name, value in whole.state_dict().items():
+        assert torch.equal(later.state_dict()[name], value), name
+
+
+def test_a_resumed_training_ends_with_the_map_of_its_own_weights(data):
+    def run(folder: str, epochs: int, **changes):
+        cfg = config(data, work_dir=str(data / folder), **changes)
+        cfg.train_cfg.max_epochs = epochs
+        # A resumed training draws other crops.
+        cfg.train_dataloader.dataset.pipeline.pop(1)
+        return train(cfg)
+
+    run('whole', 4)
+    run('parts', 2)
+    run('parts', 4, resume=True)
+    assert not checkpoint(data / 'parts', 'epoch_3.pth')['affinity_map.filled']
+    parts = checkpoint(data / 'parts', 'epoch_4.pth')
+    for name, value in checkpoint(data / 'whole', 'epoch_4.pth').items():
+        assert_close(parts[name], value, msg=name)
+
+
+def test_a_class_that_no_image_shows_is_named(data):
+    labels = (data / 'labels.txt').read_text().splitlines()
+    lines = [f'{line.split()[0]} {n % 2}\n' for n, line in enumerate(labels)]
+    (data / 'labels.txt').write_text(''.join(lines))
+    runner = tiny.runner(config(data, log_level='INFO'))
+    runner.train()
+    assert not runner.model.affinity_map.valid[2].any()
+    log = next((data / 'work').rglob('*.log')).read_text()
+    assert re.search('without a row, so without a map: .*blue', log)
+    assert 'Affinity map: 10 of 10 images' in log
+
+
+def test_no_region_at_all_is_an_error(data):
+    runner = tiny.runner(config(data))
+    torch.nn.init.zeros_(runner.model.cam_head.conv.weight)
+    with pytest.raises(ValueError, match='none of 10 images has a region'):
+        fill(
+            runner.model,
+            runner.build_dataloader(runner.cfg.train_dataloader).dataset,
+        )
+    assert not runner.model.affinity_map.filled
+
+
+def test_other_channels_are_an_error_before_training(data):
+    runner = tiny.runner(config(data, **{'model.affinity_map.channels': 7}))
+    with pytest.raises(ValueError, match=r'channels is 7.*\[8, 16, 32\]'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_the_hook_without_a_map_is_an_error(data):
+    with pytest.raises(ValueError, match=r'model\.affinity_map'):
+        train(config(data, **{'model.affinity_map': None}))
+
+
+@pytest.mark.parametrize('name', ['region', 'background'])
+def test_a_share_outside_0_to_1_is_an_error(data, name):
+    cfg = config(data)
+    cfg.custom_hooks[-1][name] = 1.5
+    with pytest.raises(ValueError, match=f'{name} must be in 0..1'):
+        tiny.runner(cfg)
+
+
+def process(rank: int, world: int, cfg, folder: str) -> None:
+    os.environ |= dict(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world),
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=str(PORT),
+    )
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo')
+    torch.save(filled(cfg), f'{folder}/{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def filled(cfg) -> dict:
+    """Buffers of a model that was never trained."""
+    model = build(cfg.model, bound=False)
+    loader = tiny.Runner.build_dataloader(cfg.train_dataloader)
+    fill(model, loader.dataset)
+    return model.affinity_map.state_dict()
+
+
+@pytest.mark.parametrize(
+    ('world', 'labels'),
+    [
+        (2, LABELS),
+        # The fourth process has no image.
+        pytest.param(4, [[0], [1, 2], [2]], marks=pytest.mark.slow),
+    ],
+)
+def test_processes_share_the_images(tmp_path, world, labels):
+    cfg = config(tiny.write_images(tmp_path, labels))
+    alone = filled(cfg)
+    torch.multiprocessing.spawn(
+        process, (world, cfg, str(tmp_path)), nprocs=world
+    )
+    for rank in range(world):
+        state = torch.load(tmp_path / f'{rank}.pth')
+        for name, value in alone.items():
+            assert torch.equal(state[name], value), name
+
+
+@pytest.mark.slow
+def test_training_under_torchrun_ends_with_the_same_map(repo, tmp_path):
+    cfg = config(tiny.write_images(tmp_path, LABELS))
+    # Crops are drawn by each process on its own.
+    cfg.train_dataloader.dataset.pipeline.pop(1)
+    cfg.train_dataloader.sampler.round_up = False
+    cfg.dump(tmp_path / 'config.py')
+    alone, together = (
+        train_by_tool(repo, tmp_path / 'config.py', tmp_path / f'{n}', n)
+        for n in (1, 2)
+    )
+    for key, value in alone['state_dict'].items():
+        assert_close(
+            together['state_dict'][key], value, rtol=1e-3, atol=1e-5, msg=key
+        )
