@@ -235,10 +235,10 @@ def shares(
         for name, function in kept.items():
             setattr(line, name, function)
     total = sum(spent.values())
-    parts = ', '.join(
-        f'{name} {100 * spent[name] / total:.0f} %' for name in stages
-    )
-    print(f'shares of the time of one process: {parts}')
+    print('stage: images a second in one process, share of the time')
+    for name in stages:
+        rate, share = len(items) / spent[name], 100 * spent[name] / total
+        print(f'  {name:13}{rate:8.1f}{share:6.0f} %')
 
 
 def spread(values: Sequence[float]) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmrca.cli import sentence
 from mmrca.datasets import ImageLevelDataset
-from mmrca.pseudo_labels.inputs import collect_inputs
+from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 from mmrca.registry import DATASETS
 from tests import tiny
 
@@ -171,7 +171,8 @@ def test_masks_saliency_and_labels_lie_in_the_images_subfolders(tmp_path):
             seg_map_path=str(tmp_path / 'masks'),
         ),
     )
-    (item,) = collect_inputs(dataset, str(tmp_path / 'saliency'))
+    saliency = str(tmp_path / 'saliency')
+    (item,), _ = collect_inputs(data_infos(dataset), saliency)
     assert item.mask == str(tmp_path / 'masks/cats/b.png')
     assert item.saliency == tmp_path / 'saliency/cats/b.png'
 
