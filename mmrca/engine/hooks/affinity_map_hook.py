@@ -40,22 +40,31 @@ class AffinityMapHook(Hook):
         region: Share of a map's maximum that a class's cells exceed.
         background: Share of their maximum below which the maps of all
             present classes lie in the background.
+        rounds: Times that regions are looked for: first by the plain CAM,
+            then by the map of the round before.
 
     Raises:
-        ValueError: A share is outside 0..1.
+        ValueError: A share is outside 0..1, or ``rounds`` below 1.
     """
 
     # Before CheckpointHook.
     priority = 'NORMAL'
 
-    def __init__(self, region: float = 0.7, background: float = 0.1) -> None:
+    def __init__(
+        self, region: float = 0.9, background: float = 0.1, rounds: int = 2
+    ) -> None:
         for name, share in dict(region=region, background=background).items():
             if not 0 <= share <= 1:
                 raise ValueError(
                     f'AffinityMapHook.{name} must be in 0..1, not {share}.'
                 )
+        if rounds < 1:
+            raise ValueError(
+                f'AffinityMapHook.rounds must be 1 or more, not {rounds}.'
+            )
         self.region = region
         self.background = background
+        self.rounds = rounds
 
     def before_train(self, runner: Runner) -> None:
         """Forget prototypes of other weights and try the first image.
@@ -89,6 +98,7 @@ class AffinityMapHook(Hook):
                 runner.train_dataloader.dataset,
                 self.region,
                 self.background,
+                self.rounds,
                 runner.seed,
             )
 
@@ -101,8 +111,9 @@ def _unwrap(runner: Runner) -> nn.Module:
 def fill(
     model: nn.Module,
     dataset: Dataset,
-    region: float = 0.7,
+    region: float = 0.9,
     background: float = 0.1,
+    rounds: int = 2,
     seed: int = 0,
 ) -> None:
     """Make the affinity map's prototypes of all images, as they are on disk.
@@ -117,11 +128,24 @@ def fill(
             not used.
         region: As :class:`AffinityMapHook`.
         background: As :class:`AffinityMapHook`.
+        rounds: As :class:`AffinityMapHook`.
         seed: Of K-means.
 
     Raises:
         ValueError: No image has a region.
     """
+    model.affinity_map.filled.fill_(False)
+    for _ in range(rounds):
+        _fill_once(model, dataset, region, background, seed)
+
+
+def _fill_once(
+    model: nn.Module,
+    dataset: Dataset,
+    region: float,
+    background: float,
+    seed: int,
+) -> None:
     rank, world = get_dist_info()
     own = range(rank, len(dataset), world)
     shares = all_gather_object(
@@ -178,7 +202,10 @@ def _image_rows(
     data = dict(inputs=[pixels], data_samples=None)
     inputs = model.data_preprocessor(data, training=False)['inputs']
     stages = model.extract_stages(inputs)
-    cam = model.cam_head(stages[-1])
+    if model.affinity_map.filled:
+        cam = model.affinity_map(stages)
+    else:
+        cam = model.cam_head(stages[-1])
     present = torch.zeros(1, cam.shape[1], dtype=torch.bool)
     present[0, list(info['gt_label'])] = True
     masks, rest = confident_masks(

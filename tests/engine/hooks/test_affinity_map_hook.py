@@ -1,3 +1,4 @@
+import copy
 import os
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.testing import assert_close
 
 from mmrca.engine.hooks.affinity_map_hook import fill
 from mmrca.model_loader import load_model
+from mmrca.models.affinity_map import AffinityMap
 from mmrca.ops.kmeans import kmeans
 from mmrca.pseudo_labels.cams import infer_cams
 from tests import tiny
@@ -65,7 +67,7 @@ def checkpoint(root: Path, name: str) -> dict:
     return torch.load(root / name, weights_only=False)['state_dict']
 
 
-def own_rows(model, root: Path, region: float, background: float):
+def own_rows(model, root: Path, region, background, draw):
     """Rows of each class, then of the background, by loops."""
     model.eval()
     rows = [[] for _ in range(4)]
@@ -74,7 +76,7 @@ def own_rows(model, root: Path, region: float, background: float):
         pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
         with torch.no_grad():
             stages = list(model.backbone((pixels[None] - 127.5) / 127.5))
-            cam = model.cam_head(stages[-1])
+            cam = draw(stages)
         present = torch.tensor([[c in classes for c in range(3)]])
         inside = torch.ones(cam[:, 0].shape, dtype=torch.bool)
         sure, rest = ref.confident_masks(
@@ -88,26 +90,42 @@ def own_rows(model, root: Path, region: float, background: float):
     return [torch.stack(r).float() for r in rows]
 
 
-@pytest.mark.parametrize('shares', [{}, dict(region=0.5, background=0.3)])
-@pytest.mark.parametrize('plain', [True, False])
-def test_prototypes_are_centres_of_the_surest_regions(data, plain, shares):
-    cfg = config(data, plain)
-    cfg.custom_hooks[-1].update(shares)
-    model = train(cfg).model
-    part = model.affinity_map
-    shares = {'region': 0.7, 'background': 0.1, **shares}
-    found = [
+def own_prototypes(model, rows) -> AffinityMap:
+    """Cluster rows, class by class."""
+    part, generator = copy.deepcopy(model.affinity_map), Generator()
+    generator.manual_seed(0)
+    targets = [
         *zip(part.prototypes, part.valid, strict=True),
         (part.background, part.background_valid),
     ]
-    rows, generator = own_rows(model, data, **shares), Generator()
-    generator.manual_seed(0)
-    assert sum(map(len, rows[:3])) > 6
-    for own, (prototypes, valid) in zip(rows, found, strict=True):
-        assert valid.sum() == min(len(own), len(prototypes))
+    for own, (prototypes, valid) in zip(rows, targets, strict=True):
         mask = torch.ones(1, len(own), dtype=torch.bool)
         centers, _, _ = kmeans(own[None], mask, len(prototypes), generator)
-        assert_close(prototypes, F.normalize(centers[0], dim=1))
+        prototypes.copy_(F.normalize(centers[0], dim=1))
+        valid.copy_(torch.arange(len(prototypes)) < len(own))
+    return part
+
+
+@pytest.mark.parametrize(
+    'options', [{}, dict(region=0.5, background=0.3, rounds=1)]
+)
+@pytest.mark.parametrize('plain', [True, False])
+def test_prototypes_are_centres_of_the_surest_regions(data, plain, options):
+    cfg = config(data, plain)
+    cfg.custom_hooks[-1].update(options)
+    model = train(cfg).model
+    options = {'region': 0.9, 'background': 0.1, 'rounds': 2, **options}
+    rounds = options.pop('rounds')
+
+    def draw(stages):
+        return model.cam_head(stages[-1])
+
+    for _ in range(rounds):
+        rows = own_rows(model, data, **options, draw=draw)
+        draw = own_prototypes(model, rows)
+    assert sum(map(len, rows[:3])) > 6
+    for name, value in draw.named_buffers():
+        assert_close(model.affinity_map.get_buffer(name), value, msg=name)
 
 
 def test_only_the_last_checkpoint_has_a_map(data):
@@ -273,6 +291,13 @@ def test_other_channels_are_an_error_before_training(data):
 def test_the_hook_without_a_map_is_an_error(data):
     with pytest.raises(ValueError, match=r'model\.affinity_map'):
         train(config(data, **{'model.affinity_map': None}))
+
+
+def test_there_is_at_least_one_round(data):
+    cfg = config(data)
+    cfg.custom_hooks[-1].rounds = 0
+    with pytest.raises(ValueError, match='rounds must be 1 or more'):
+        tiny.runner(cfg)
 
 
 @pytest.mark.parametrize('name', ['region', 'background'])
