@@ -113,6 +113,8 @@ def own_prototypes(model, rows) -> AffinityMap:
 def test_prototypes_are_centres_of_the_surest_regions(data, plain, options):
     cfg = config(data, plain)
     cfg.custom_hooks[-1].update(options)
+    if plain:  # whether it is in eval mode makes a difference to batch norm
+        cfg.model.backbone.norm_cfg = dict(type='BN')
     model = train(cfg).model
     options = {'region': 0.9, 'background': 0.1, 'rounds': 2, **options}
     rounds = options.pop('rounds')
