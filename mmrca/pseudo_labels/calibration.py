@@ -82,7 +82,7 @@ class Calibrator:
         if known is not None:
             return known
         found = []
-        for image, _, cams in self._look(_FOR_BACKGROUND):
+        for image, _, cams in self._look('background', _FOR_BACKGROUND):
             size = image.shape[:2]
             maps = enlarge_cams(cams, size, self.settings.normalization)
             found.append(colour_threshold(torch.from_numpy(image), maps))
@@ -103,7 +103,7 @@ class Calibrator:
         known = self._known('classes')
         if known is None:
             scores, labels = [], []
-            for _, shown, cams in self._look(_FOR_CLASSES):
+            for _, shown, cams in self._look('classes', _FOR_CLASSES):
                 scores.append(cams.scores)
                 labels.append(torch.zeros_like(cams.scores))
                 labels[-1][shown] = 1
@@ -116,13 +116,13 @@ class Calibrator:
         return torch.tensor([math.inf if t is None else t for t in known])
 
     def _look(
-        self, count: int
+        self, what: str, count: int
     ) -> Iterator[tuple[np.ndarray, list[int], Cams]]:
         """Go through a sample: image, its classes, their CAMs."""
         infos = data_infos(self._training_images())
         inputs, _ = collect_inputs(infos[:: -(-len(infos) // count)])
         seen = 0
-        for item in progress(inputs, 'calibration'):
+        for item in progress(inputs, f'calibration ({what})'):
             try:
                 image = load_image(item, self.settings.max_side)
             except ImageFault:  # named when it is labelled
