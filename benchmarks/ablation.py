@@ -7,11 +7,11 @@
 A training that was stopped goes on, and what is done is not done again; to
 redo a row's seed delete ROW/SEED in the work dir. Rows that differ in the
 affinity map only share their training. A training on the drawn images takes
-about 3 minutes on two idle cores, one on the photographs about 8.
+some minutes on two idle cores, one on the photographs more.
 
 The figures are those of tools/make_pseudo_labels.py for the training images:
-mIoU of the CAMs at the threshold that is chosen without masks and at the one
-that masks would choose, and of the labels, unlabelled pixels wrong.
+mIoU of the CAMs at the config's threshold and at the one that masks would
+choose, and of the labels, unlabelled pixels wrong.
 """
 
 import argparse
@@ -158,8 +158,8 @@ def call(log: Path, script: Path, *arguments: object) -> None:
 def table(work_dir: Path) -> str:
     """Lay out all results in Markdown."""
     lines = [
-        '| row | config | seeds | CAM, chosen without masks | CAM, best with '
-        'masks | labels, strict |',
+        "| row | config | seeds | CAM at the config's threshold | CAM, best "
+        'with masks | labels, strict |',
         '|---|---|---|---|---|---|',
     ]
     for name, row in ROWS.items():

@@ -184,7 +184,8 @@ def load_model(
             'it was trained with'
         )
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return model.to(device).eval()
+    # Convolutions on a CPU are faster so.
+    return model.to(device, memory_format=torch.channels_last).eval()
 
 
 def _check_classes(
