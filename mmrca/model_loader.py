@@ -96,7 +96,7 @@ def check_weights(model: nn.Module, path: str) -> None:
         ValueError: It is no checkpoint, or of another model.
     """
     weights = read_checkpoint(path)['state_dict']
-    load_weights(_unwrap(model), weights, path)
+    load_weights(unwrap(model), weights, path)
 
 
 def check_backbone(model: nn.Module, config: dict) -> None:
@@ -125,10 +125,11 @@ def check_backbone(model: nn.Module, config: dict) -> None:
     weights = read_checkpoint(path)['state_dict']
     if init.get('prefix'):
         weights = part(weights, init['prefix'])
-    load_weights(_unwrap(model).backbone, weights, path)
+    load_weights(unwrap(model).backbone, weights, path)
 
 
-def _unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> nn.Module:
+    """Take a model out of its wrappers, if it is in any."""
     while hasattr(model, 'module'):  # several processes, augmented views
         model = model.module
     return model

@@ -195,11 +195,7 @@ class Line:
 
     def whole(self, batch: Batch) -> list[dict]:
         """Take images from their files to their labels."""
-        return [
-            record
-            for item, cams in self.infer(batch)
-            for record in self.finish(item, cams)
-        ]
+        return [self.finish(item, cams) for item, cams in self.infer(batch)]
 
     def infer(self, batch: Batch) -> list[tuple[LabelInput, Cams | str]]:
         """Read or compute the CAMs of a batch.
@@ -264,15 +260,15 @@ class Line:
                 save_cams(self.job.cams_file(item), cam)
         return {i.img_id: c for i, c in zip(items, cams, strict=True)}
 
-    def finish(self, item: LabelInput, cams: Cams | str) -> list[dict]:
+    def finish(self, item: LabelInput, cams: Cams | str) -> dict:
         """Make an image's label from its CAMs, write and measure it."""
         record = {'image': item.img_id, 'stamp': self.job.stamp(item)}
         if isinstance(cams, str):
-            return [{**record, 'fault': cams}]
+            return {**record, 'fault': cams}
         if item.classes is None:
             record['classes'] = list(cams.classes)
         if self.job.out_dir is None:
-            return [record]
+            return record
         settings = self.job.settings
         saliency = None
         try:
@@ -280,7 +276,7 @@ class Line:
             if item.saliency:
                 saliency = shrink(load_saliency(item), settings.max_side)
         except ImageFault as fault:
-            return [{**record, 'fault': str(fault)}]
+            return {**record, 'fault': str(fault)}
         maps = enlarge_cams(
             cams, image.shape[:2], settings.normalization, self.device
         )
@@ -295,7 +291,7 @@ class Line:
             self.job.palette,
             record['stamp'],
         )
-        return [{**record, **self._measure(item, labels, label, cams)}]
+        return {**record, **self._measure(item, labels, label, cams)}
 
     def _measure(
         self, item: LabelInput, labels: np.ndarray, label: Label, cams: Cams
@@ -340,4 +336,4 @@ def _whole(batch: Batch) -> list[dict]:
 
 
 def _finish(item: LabelInput, cams: Cams | str) -> list[dict]:
-    return _line.finish(item, cams)
+    return [_line.finish(item, cams)]

@@ -194,7 +194,7 @@ def test_a_finished_run_is_left_as_it_is(tool, place):
     assert place.result() == {**result, **changed}
 
 
-@pytest.mark.parametrize('share', [0.02, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize('share', [0.02, 0.3, 0.6, 0.9, 0.97])
 def test_a_cut_off_label_is_made_again(tool, place, share):
     tool.main(place.args())
     path = place.out / 'd.png'

@@ -17,11 +17,11 @@ from mmengine.dist import (
 )
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
 
+from mmrca.model_loader import unwrap
 from mmrca.models.affinity_map import AffinityMap
 from mmrca.ops.kmeans import kmeans
 from mmrca.ops.region import confident_masks, region_embeddings
@@ -73,7 +73,7 @@ class AffinityMapHook(Hook):
             ValueError: The model has no affinity map, or one of other
                 channels than the backbone.
         """
-        model = _unwrap(runner)
+        model = unwrap(runner.model)
         if getattr(model, 'affinity_map', None) is None:
             raise ValueError(
                 'AffinityMapHook needs a model with an affinity map: set '
@@ -94,18 +94,13 @@ class AffinityMapHook(Hook):
         """Fill the map when training is over."""
         if self.is_last_train_iter(runner):
             fill(
-                _unwrap(runner),
+                unwrap(runner.model),
                 runner.train_dataloader.dataset,
                 self.region,
                 self.background,
                 self.rounds,
                 runner.seed,
             )
-
-
-def _unwrap(runner: Runner) -> nn.Module:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
 
 
 def fill(

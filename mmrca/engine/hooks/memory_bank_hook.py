@@ -3,10 +3,10 @@
 import torch
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Generator, Tensor
 
+from mmrca.model_loader import unwrap
 from mmrca.models.region_memory import RegionMemory
 from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
 from mmrca.ops.kmeans_sklearn import kmeans_sklearn
@@ -120,10 +120,7 @@ class MemoryBankHook(Hook):
 
     @staticmethod
     def _find_memory(runner: Runner) -> RegionMemory:
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
-        memory = getattr(model, 'memory', None)
+        memory = getattr(unwrap(runner.model), 'memory', None)
         if memory is None:
             raise ValueError(
                 'MemoryBankHook needs a model with a memory: set '
