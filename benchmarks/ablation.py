@@ -34,16 +34,27 @@ class Row(NamedTuple):
     Attributes:
         config: In ``configs/rca``, for the labels.
         training: The row whose training is taken; None for its own.
+        options: ``--cfg-options`` of training and labels.
     """
 
     config: str
     training: str | None = None
+    options: tuple[str, ...] = ()
 
+
+CONTRAST_ONLY = (
+    'model.aggregation=None',
+    'model.cls_head=None',
+    'model.cam_head.loss_weight=1.0',
+)
 
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
     'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
     'toy-contrast': Row('rca_r18_toy_contrast-only'),
+    'toy-contrast-map': Row(
+        'rca_r18_toy_affinity-map', 'toy-contrast', CONTRAST_ONLY
+    ),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy'),
     'toy-rca-map': Row('rca_r18_toy_affinity-map', 'toy-rca'),
@@ -52,6 +63,14 @@ ROWS = {
     'photos-cam': Row('cam_mobilenet-v2_8e_voc20-mini'),
     'photos-cam-map': Row(
         'cam_mobilenet-v2_8e_voc20-mini_affinity-map', 'photos-cam'
+    ),
+    'photos-contrast': Row(
+        'rca_mobilenet-v2_8e_voc20-mini', options=CONTRAST_ONLY
+    ),
+    'photos-contrast-map': Row(
+        'rca_mobilenet-v2_8e_voc20-mini_affinity-map',
+        'photos-contrast',
+        CONTRAST_ONLY,
     ),
     'photos-rca': Row('rca_mobilenet-v2_8e_voc20-mini'),
     'photos-rca-map': Row(
@@ -91,6 +110,8 @@ def perform(name: str, seed: int, work_dir: Path) -> None:
         checkpoint,
         '--out-dir',
         folder / 'labels',
+        *('--cfg-options' for _ in row.options[:1]),
+        *row.options,
     )
 
 
@@ -112,6 +133,7 @@ def train(name: str, seed: int, work_dir: Path) -> Path:
             '--cfg-options',
             f'randomness.seed={seed}',
             f'train_cfg.val_interval={epochs}',
+            *ROWS[name].options,
         )
     return last
 
@@ -128,6 +150,7 @@ def with_map(row: Row, seed: int, checkpoint: Path, folder: Path) -> Path:
         target,
         '--cfg-options',
         f'randomness.seed={seed}',
+        *row.options,
     )
     return target
 

@@ -96,7 +96,7 @@ def measure(
     how = read_settings(config)
     found, information, agreement, counts, confusion = [], [], [], [], []
     for item in progress(collect_inputs(data_infos(dataset))[0], 'images'):
-        image, mask = load_image(item), torch.from_numpy(load_mask(item))
+        image, mask = load_image(item.path), torch.from_numpy(load_mask(item))
         cams = image_cams(model, image, item.classes, how.scales, how.flip)
         pixels = torch.from_numpy(image)
         found.append(colour_threshold(pixels, cams))

@@ -33,7 +33,7 @@ from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.model_loader import load_model
 from mmrca.ops.metrics import confusion_matrix, strict_iou
 from mmrca.ops.pseudo_label import fuse
-from mmrca.pseudo_labels import line
+from mmrca.pseudo_labels import labels, line
 from mmrca.pseudo_labels.dense_crf import dense_crf
 from mmrca.pseudo_labels.inputs import (
     LabelInput,
@@ -82,6 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             palette, '', root / 'ours', None,
         )  # fmt: skip
         ratios = compare(job, model, turns, args.workers)
+        gains = [
+            by_line(job, model, turn, 1)
+            / by_line(job, model, turn, args.workers)
+            for turn in turns
+        ]
         equal = agreement(root, items)
         shares(job, model, turns[0])
     print(
@@ -89,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'images a second, equal labels {100 * np.mean(equal):.3f} % '
         f'(worst image {100 * min(equal):.3f} %)'
     )
+    print(f'{args.workers} workers: {spread(gains)} times the speed of 1')
 
 
 def enlarged(config: Config, root: Path, count: int) -> Iterator[LabelInput]:
@@ -183,16 +189,16 @@ def script(
             [np.full((1, *item.size), 0.3, np.float32), total.numpy()]
         )
         refined = dense_crf(image[..., ::-1], scores, backend='pydensecrf')
-        labels = refined.argmax(0).astype(np.uint8)
-        Image.fromarray(labels).save(folder / f'{item.img_id}.png')
+        found = refined.argmax(0).astype(np.uint8)
+        Image.fromarray(found).save(folder / f'{item.img_id}.png')
     for step in range(THRESHOLDS):
         confusion = 0
         for item in items:
             maps = torch.from_numpy(cams[item.img_id])
             cue = torch.full(item.size, step / THRESHOLDS)
-            labels = fuse(maps, cue, range(count), 0)
+            found = fuse(maps, cue, range(count), 0)
             mask = torch.from_numpy(load_mask(item))
-            confusion += confusion_matrix(labels, mask, count + 1)
+            confusion += confusion_matrix(found, mask, count + 1)
         strict_iou(confusion).nanmean()
 
 
@@ -223,17 +229,20 @@ def shares(
 
         return call
 
-    stages = ('load_image', 'infer_cams', 'enlarge_cams', 'label_pixels',
-        'write_label', 'load_mask', 'measure')  # fmt: skip
-    kept = {name: getattr(line, name) for name in stages}
-    for name, function in kept.items():
-        setattr(line, name, timed(name, function))
+    stages = {
+        'load_image': line, 'infer_cams': line, 'enlarge_cams': labels,
+        'label_pixels': labels, 'write_label': line, 'load_mask': line,
+        'measure': line,
+    }  # fmt: skip
+    kept = {name: getattr(home, name) for name, home in stages.items()}
+    for name, home in stages.items():
+        setattr(home, name, timed(name, kept[name]))
     try:
         for item in items:
             line.Line(job, model).whole(line.Batch([item], {item.img_id}))
     finally:
-        for name, function in kept.items():
-            setattr(line, name, function)
+        for name, home in stages.items():
+            setattr(home, name, kept[name])
     total = sum(spent.values())
     print('stage: images a second in one process, share of the time')
     for name in stages:

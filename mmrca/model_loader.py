@@ -165,8 +165,8 @@ def load_model(
 
     Raises:
         ValueError: If config, checkpoint and data set are not of the same
-            classes, the checkpoint's weights are not the model's, or it is
-            no checkpoint.
+            classes, the checkpoint's weights are not the model's, its
+            affinity map is not filled, or it is no checkpoint.
     """
     model = MODELS.build(config)
     if model.num_classes != len(classes) - 1:
@@ -183,6 +183,13 @@ def load_model(
             f'checkpoint {checkpoint} has, but the model has not, '
             f'{len(spare)} weights, such as {_some(spare)}; use the config '
             'it was trained with'
+        )
+    affinity_map = getattr(model, 'affinity_map', None)
+    if affinity_map is not None and not affinity_map.filled:
+        raise ValueError(
+            f'checkpoint {checkpoint} is from before the end of its training, '
+            'when the affinity map is filled; train to the end or set '
+            'model.affinity_map=None'
         )
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     # Convolutions on a CPU are faster so.

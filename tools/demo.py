@@ -260,7 +260,7 @@ def draw_sheet(root: Path) -> Path:
     rows = []
     inputs, _ = collect_inputs(data_infos(dataset)[:PICTURES])
     for item in inputs:
-        image = load_image(item)
+        image = load_image(item.path)
         maps = [
             heat(image, image_cams(model, item, image, config))
             for model, config in models

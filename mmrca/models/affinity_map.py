@@ -35,6 +35,7 @@ class AffinityMap(nn.Module):
         background: [num_background, D] float32 of length 1.
         background_valid: Boolean [num_background].
         filled: Boolean scalar.
+        awaited: Whether a hook is going to fill it; not in the checkpoint.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class AffinityMap(nn.Module):
     ) -> None:
         super().__init__()
         self.temperature = temperature
+        self.awaited = False
         buffers = dict(
             prototypes=torch.zeros(num_classes, num_prototypes, channels),
             valid=torch.zeros(num_classes, num_prototypes, dtype=torch.bool),

@@ -200,7 +200,16 @@ class RCA(BaseSegmentor):
 
         Returns:
             ``loss_cam`` and, as configured, ``loss_cls`` and ``loss_nce``.
+
+        Raises:
+            ValueError: There is an affinity map that nothing is to fill.
         """
+        if self.affinity_map is not None and not self.affinity_map.awaited:
+            raise ValueError(
+                'model.affinity_map needs its hook: add '
+                "dict(type='mmrca.AffinityMapHook') to custom_hooks or leave "
+                'model.affinity_map out.'
+            )
         labels = torch.stack([s.gt_label for s in data_samples])
         features = self.extract_feat(inputs)
         valid = self._valid_cells(inputs, features, data_samples)

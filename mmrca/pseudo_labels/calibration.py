@@ -124,7 +124,7 @@ class Calibrator:
         seen = 0
         for item in progress(inputs, f'calibration ({what})'):
             try:
-                image = load_image(item, self.settings.max_side)
+                image = load_image(item.path, self.settings.max_side)
             except ImageFault:  # named when it is labelled
                 continue
             (cams,) = infer_cams(

@@ -87,11 +87,11 @@ def data_infos(dataset: BaseDataset) -> list[dict]:
     return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
-def load_image(item: LabelInput, max_side: int | None = None) -> np.ndarray:
-    """Read the image as MMSegmentation does: uint8 [H, W, 3], BGR.
+def load_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
+    """Read an image as MMSegmentation does: uint8 [H, W, 3], BGR.
 
     Args:
-        item: The image.
+        path: Its file.
         max_side: As :func:`shrink`.
 
     Raises:
@@ -99,15 +99,13 @@ def load_image(item: LabelInput, max_side: int | None = None) -> np.ndarray:
     """
     try:
         # OpenCV fills what is missing of a cut-off image with grey.
-        with Image.open(item.path) as picture:
+        with Image.open(path) as picture:
             picture.load()
-        image = mmcv.imread(item.path)
+        image = mmcv.imread(path)
     except (*_UNREADABLE, cv2.error) as error:
-        raise ImageFault(
-            f'image {item.path} cannot be decoded: {error}'
-        ) from error
+        raise ImageFault(f'image {path} cannot be decoded: {error}') from error
     if image is None:
-        raise ImageFault(f'image {item.path} cannot be decoded')
+        raise ImageFault(f'image {path} cannot be decoded')
     return image if max_side is None else shrink(image, max_side)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import mmcv
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from mmrca.ops.pseudo_label import (
     minimum_foreground,
     saliency_conflict,
 )
+from mmrca.pseudo_labels.cams import Cams, enlarge_cams
 from mmrca.pseudo_labels.dense_crf import dense_crf
 from mmrca.pseudo_labels.settings import AUTO, Settings
 
@@ -41,6 +43,37 @@ class Label(NamedTuple):
     cams: Tensor
     cue: Tensor
     refined: Tensor | None
+
+
+def label_image(
+    image: np.ndarray,
+    cams: Cams,
+    size: tuple[int, int],
+    settings: Settings,
+    saliency: np.ndarray | None = None,
+    device: str = 'cpu',
+) -> tuple[np.ndarray, Label]:
+    """Label an image that may have been shrunk.
+
+    Args:
+        image: uint8 [H, W, 3], BGR.
+        cams: As the model gave them.
+        size: Height and width of the labels wanted.
+        settings: With a background threshold that is a number.
+        saliency: [H, W] in 0..1, needed by the saliency cue.
+        device: Where to compute.
+
+    Returns:
+        The labels, uint8 of that size, and what they were made of, on the
+        CPU and of the image's size.
+    """
+    maps = enlarge_cams(cams, image.shape[:2], settings.normalization, device)
+    label = label_pixels(image, maps, cams.classes, settings, saliency)
+    label = Label(*(v if v is None else v.cpu() for v in label))
+    labels = mmcv.imresize(
+        label.labels.numpy(), size[::-1], interpolation='nearest'
+    )
+    return labels, label
 
 
 def label_pixels(

@@ -18,7 +18,6 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.registry import init_default_scope
@@ -27,7 +26,6 @@ from torch import Tensor, nn
 from mmrca.model_loader import load_model
 from mmrca.pseudo_labels.cams import (
     Cams,
-    enlarge_cams,
     infer_cams,
     read_cams,
     save_cams,
@@ -41,7 +39,7 @@ from mmrca.pseudo_labels.inputs import (
     load_saliency,
     shrink,
 )
-from mmrca.pseudo_labels.labels import Label, label_pixels
+from mmrca.pseudo_labels.labels import Label, label_image
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.pseudo_labels.writer import write_label
 
@@ -226,7 +224,9 @@ class Line:
         images, sound = [], []
         for item in items:
             try:
-                images.append(load_image(item, self.job.settings.max_side))
+                images.append(
+                    load_image(item.path, self.job.settings.max_side)
+                )
                 sound.append(item)
             except ImageFault as fault:
                 found[item.img_id] = str(fault)
@@ -272,18 +272,13 @@ class Line:
         settings = self.job.settings
         saliency = None
         try:
-            image = load_image(item, settings.max_side)
+            image = load_image(item.path, settings.max_side)
             if item.saliency:
                 saliency = shrink(load_saliency(item), settings.max_side)
         except ImageFault as fault:
             return {**record, 'fault': str(fault)}
-        maps = enlarge_cams(
-            cams, image.shape[:2], settings.normalization, self.device
-        )
-        label = label_pixels(image, maps, cams.classes, settings, saliency)
-        label = Label(*(v if v is None else v.cpu() for v in label))
-        labels = mmcv.imresize(
-            label.labels.numpy(), item.size[::-1], interpolation='nearest'
+        labels, label = label_image(
+            image, cams, item.size, settings, saliency, self.device
         )
         write_label(
             self.job.label_file(item),

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import mmcv
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -12,10 +11,10 @@ from mmengine.registry import init_default_scope
 from mmrca.datasets.label_list import IMAGE_SUFFIXES, image_ids
 from mmrca.model_loader import load_model
 from mmrca.pseudo_labels.calibration import Calibrator
-from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
-from mmrca.pseudo_labels.inputs import LabelInput, load_image, shrink
+from mmrca.pseudo_labels.cams import infer_cams
+from mmrca.pseudo_labels.inputs import load_image, shrink
 from mmrca.pseudo_labels.labels import (
-    label_pixels,
+    label_image,
     rehearse,
     settle_threshold,
 )
@@ -149,9 +148,7 @@ class PhotoLabeller:
             ValueError: If the file cannot be decoded.
         """
         if not isinstance(photo, np.ndarray):
-            photo = load_image(
-                LabelInput('', str(photo), None, (0, 0), {}, None, None)
-            )
+            photo = load_image(photo)
         image, settings = shrink(photo, self.settings.max_side), self.settings
         (cams,) = infer_cams(
             self.model,
@@ -161,12 +158,7 @@ class PhotoLabeller:
             settings.flip,
             self.thresholds,
         )
-        size = image.shape[:2]
-        maps = enlarge_cams(cams, size, settings.normalization)
-        found = label_pixels(image, maps, cams.classes, settings)
-        labels = mmcv.imresize(
-            found.labels.numpy(), photo.shape[1::-1], interpolation='nearest'
-        )
+        labels, _ = label_image(image, cams, photo.shape[:2], settings)
         scores = zip(self.classes, cams.scores.tolist(), strict=True)
         return PhotoLabels(
             labels, [self.classes[c] for c in cams.classes], dict(scores)

@@ -37,7 +37,7 @@ def turned(tmp_path):
 
 def test_sizes_are_what_the_loader_gives(turned):
     (item,), _ = collect_inputs(data_infos(build(turned)))
-    assert item.size == load_image(item).shape[:2] == (20, 10)
+    assert item.size == load_image(item.path).shape[:2] == (20, 10)
     assert (item.img_id, item.classes, item.mask) == ('a', [1], None)
 
 
@@ -76,7 +76,7 @@ def test_a_cut_off_image_is_named(turned, share):
     data = (turned / 'a.jpg').read_bytes()
     (turned / 'a.jpg').write_bytes(data[: int(share * len(data))])
     with pytest.raises(ImageFault, match=r'a\.jpg cannot be decoded'):
-        load_image(item)
+        load_image(item.path)
 
 
 def test_faulty_files_are_named_and_left_out(turned):

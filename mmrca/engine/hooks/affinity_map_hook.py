@@ -80,6 +80,7 @@ class AffinityMapHook(Hook):
                 'model.affinity_map or remove the hook from custom_hooks.'
             )
         model.affinity_map.filled.fill_(False)
+        model.affinity_map.awaited = True
         # What could fail at the end of the training fails now.
         dataset = runner.train_dataloader.dataset
         _collect(model, dataset, [0], self.region, self.background)

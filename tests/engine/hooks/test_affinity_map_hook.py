@@ -295,6 +295,23 @@ def test_the_hook_without_a_map_is_an_error(data):
         train(config(data, **{'model.affinity_map': None}))
 
 
+def test_a_map_without_its_hook_is_an_error(data):
+    cfg = config(data)
+    cfg.custom_hooks.pop()
+    with pytest.raises(ValueError, match='affinity_map needs its hook'):
+        train(cfg)
+
+
+def test_no_labels_are_made_with_a_map_that_is_not_filled(data):
+    cfg = config(data)
+    cfg.train_cfg.max_epochs = 2
+    train(cfg)
+    early, last = (str(data / f'work/epoch_{n}.pth') for n in (1, 2))
+    load_model(cfg.model, last, tiny.CLASSES)
+    with pytest.raises(ValueError, match=r'epoch_1.*before the end of its'):
+        load_model(cfg.model, early, tiny.CLASSES)
+
+
 def test_there_is_at_least_one_round(data):
     cfg = config(data)
     cfg.custom_hooks[-1].rounds = 0
