@@ -192,8 +192,7 @@ def load_model(
             'model.affinity_map=None'
         )
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    # Convolutions on a CPU are faster so.
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return model.to(device).eval()
 
 
 def _check_classes(
