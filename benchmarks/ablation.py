@@ -42,40 +42,31 @@ class Row(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-CONTRAST_ONLY = (
-    'model.aggregation=None',
-    'model.cls_head=None',
-    'model.cam_head.loss_weight=1.0',
-)
-
+PHOTOS = '_mobilenet-v2_8e_voc20-mini'
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
     'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
     'toy-contrast': Row('rca_r18_toy_contrast-only'),
-    'toy-contrast-map': Row(
-        'rca_r18_toy_affinity-map', 'toy-contrast', CONTRAST_ONLY
-    ),
+    'toy-contrast-map': Row('rca_r18_toy', 'toy-contrast'),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
-    'toy-rca': Row('rca_r18_toy'),
-    'toy-rca-map': Row('rca_r18_toy_affinity-map', 'toy-rca'),
+    'toy-rca': Row('rca_r18_toy_cosine'),
+    'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
     'toy-paper': Row('rca_r18_toy_paper'),
     'toy-released': Row('rca_r18_toy_as-released'),
-    'photos-cam': Row('cam_mobilenet-v2_8e_voc20-mini'),
-    'photos-cam-map': Row(
-        'cam_mobilenet-v2_8e_voc20-mini_affinity-map', 'photos-cam'
-    ),
+    'photos-cam': Row(f'cam{PHOTOS}'),
+    'photos-cam-map': Row(f'cam{PHOTOS}_affinity-map', 'photos-cam'),
     'photos-contrast': Row(
-        'rca_mobilenet-v2_8e_voc20-mini', options=CONTRAST_ONLY
+        f'rca{PHOTOS}_cosine',
+        options=(
+            'model.aggregation=None',
+            'model.cls_head=None',
+            'model.cam_head.loss_weight=1.0',
+        ),
     ),
-    'photos-contrast-map': Row(
-        'rca_mobilenet-v2_8e_voc20-mini_affinity-map',
-        'photos-contrast',
-        CONTRAST_ONLY,
-    ),
-    'photos-rca': Row('rca_mobilenet-v2_8e_voc20-mini'),
-    'photos-rca-map': Row(
-        'rca_mobilenet-v2_8e_voc20-mini_affinity-map', 'photos-rca'
-    ),
+    'photos-contrast-map': Row(f'rca{PHOTOS}', 'photos-contrast'),
+    'photos-rca': Row(f'rca{PHOTOS}_cosine'),
+    'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
+    'photos-paper': Row(f'rca{PHOTOS}_paper'),
 }
 
 

@@ -17,7 +17,7 @@ train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 pseudo_label = dict(
-    scales=(0.75, 1.25),
+    scales=(1.0, 1.5),
     flip=True,
     background=dict(type='constant', threshold='auto'),
     margin=0.05,

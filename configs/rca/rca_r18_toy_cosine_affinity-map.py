@@ -1,9 +1,9 @@
-# RCA with the maps of cam_mobilenet-v2_8e_voc20-mini_affinity-map.py.
-_base_ = './rca_mobilenet-v2_8e_voc20-mini.py'
+# RCA on the drawn creatures with the maps of cam_r18_toy_affinity-map.py.
+_base_ = './rca_r18_toy_cosine.py'
 model = dict(
-    backbone=dict(out_indices=(3, 4, 5, 6)),
+    backbone=dict(out_indices=(0, 1, 2)),
     affinity_map=dict(
-        type='mmrca.AffinityMap', num_classes=20, channels=64 + 96 + 160 + 320
+        type='mmrca.AffinityMap', num_classes=6, channels=32 + 64 + 128
     ),
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='mmrca.AffinityMapHook')]
