@@ -48,6 +48,15 @@ ROWS = {
     'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
     'toy-contrast': Row('rca_r18_toy_contrast-only'),
     'toy-contrast-map': Row('rca_r18_toy', 'toy-contrast'),
+    'toy-contrast-x10': Row(
+        'rca_r18_toy_contrast-only',
+        options=('model.loss_nce.loss_weight=0.1',),
+    ),
+    'toy-contrast-x10-map': Row(
+        'rca_r18_toy',
+        'toy-contrast-x10',
+        ('model.loss_nce.loss_weight=0.1',),
+    ),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),

@@ -26,7 +26,7 @@ NAMES = (
     *('rca_vgg16_30e_voc12', 'rca_resnet38_30e_voc12'),
     *('rca_r50-d8_30e_voc12', 'rca_r50-d16_30e_voc12'),
     *('rca_r101-d8_30e_voc12', 'rca_r101-d16_30e_voc12'),
-    *('rca_mobilenet-v2_8e_voc20-mini', 'rca_vit-b16_30e_voc12'),
+    *('rca_mobilenet-v2_8e_voc20-mini_cosine', 'rca_vit-b16_30e_voc12'),
     'rca_convnext-t_30e_voc12',
 )
 SIZE, BATCH, IMAGES, EPOCHS = (64, 64), 4, 40, 2

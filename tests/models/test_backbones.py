@@ -22,7 +22,7 @@ STRIDES = {
     'rca_r101-d16_30e_voc12': 16,
     'rca_vit-b16_30e_voc12': 16,
     'rca_convnext-t_30e_voc12': 32,
-    'rca_mobilenet-v2_8e_voc20-mini': 16,
+    'rca_mobilenet-v2_8e_voc20-mini_cosine': 16,
 }
 
 
