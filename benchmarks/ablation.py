@@ -43,20 +43,22 @@ class Row(NamedTuple):
 
 
 PHOTOS = '_mobilenet-v2_8e_voc20-mini'
+PAPERS_WEIGHT = 'model.loss_nce.loss_weight=0.01'
+CONTRAST_ONLY = (
+    'model.aggregation=None',
+    'model.cls_head=None',
+    'model.cam_head.loss_weight=1.0',
+)
+X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.1, 0.3))
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
     'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
     'toy-contrast': Row('rca_r18_toy_contrast-only'),
-    'toy-contrast-map': Row('rca_r18_toy', 'toy-contrast'),
-    'toy-contrast-x10': Row(
-        'rca_r18_toy_contrast-only',
-        options=('model.loss_nce.loss_weight=0.1',),
-    ),
-    'toy-contrast-x10-map': Row(
-        'rca_r18_toy',
-        'toy-contrast-x10',
-        ('model.loss_nce.loss_weight=0.1',),
-    ),
+    'toy-contrast-map': Row('rca_r18_toy', 'toy-contrast', (PAPERS_WEIGHT,)),
+    'toy-contrast-x10': Row('rca_r18_toy_contrast-only', options=(X10,)),
+    'toy-contrast-x10-map': Row('rca_r18_toy', 'toy-contrast-x10'),
+    'toy-contrast-x30': Row('rca_r18_toy_contrast-only', options=(X30,)),
+    'toy-contrast-x30-map': Row('rca_r18_toy', 'toy-contrast-x30', (X30,)),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
@@ -64,15 +66,14 @@ ROWS = {
     'toy-released': Row('rca_r18_toy_as-released'),
     'photos-cam': Row(f'cam{PHOTOS}'),
     'photos-cam-map': Row(f'cam{PHOTOS}_affinity-map', 'photos-cam'),
-    'photos-contrast': Row(
-        f'rca{PHOTOS}_cosine',
-        options=(
-            'model.aggregation=None',
-            'model.cls_head=None',
-            'model.cam_head.loss_weight=1.0',
-        ),
+    'photos-contrast': Row(f'rca{PHOTOS}_cosine', options=CONTRAST_ONLY),
+    'photos-contrast-map': Row(
+        f'rca{PHOTOS}', 'photos-contrast', (PAPERS_WEIGHT,)
     ),
-    'photos-contrast-map': Row(f'rca{PHOTOS}', 'photos-contrast'),
+    'photos-contrast-x10': Row(
+        f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X10)
+    ),
+    'photos-contrast-x10-map': Row(f'rca{PHOTOS}', 'photos-contrast-x10'),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
     'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),

@@ -9,15 +9,15 @@ _base_ = [
     '../_base_/datasets/voc20_mini_seg.py',
     '../_base_/models/deeplabv3plus_mobilenet-v2.py',
 ]
-max_iters = 1500
+max_iters = 1000
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.05),
+    optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=5e-4),
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.0))),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=False, end=30),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=30, end=max_iters),
+    dict(type='PolyLR', power=0.9, by_epoch=False, begin=30, end=max_iters),
 ]
 train_cfg = dict(
     type='IterBasedTrainLoop', max_iters=max_iters, val_interval=500
