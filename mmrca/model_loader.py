@@ -31,7 +31,8 @@ def read_checkpoint(path: str) -> dict:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
-            f'weights {path} is not a file; put it there or change the path'
+            f'weights {path} is not a file; put it there, or change the path '
+            'or the variable that the config reads it from'
         )
     try:
         saved = torch.load(path, map_location='cpu', weights_only=_SAFE)
@@ -188,8 +189,8 @@ def load_model(
     if affinity_map is not None and not affinity_map.filled:
         raise ValueError(
             f'checkpoint {checkpoint} is from before the end of its training, '
-            'when the affinity map is filled; train to the end or set '
-            'model.affinity_map=None'
+            'when the affinity map is filled; train to the end and take the '
+            'last checkpoint'
         )
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     return model.to(device).eval()

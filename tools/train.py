@@ -13,6 +13,7 @@ from zipfile import is_zipfile
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from mmrca.cli import (
@@ -114,6 +115,28 @@ def set_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
+def check_images(config: Config) -> None:
+    """Look for a segmenter's images and labels before the training.
+
+    MMSegmentation's data sets notice a missing file when they come to it;
+    ours look by themselves.
+    """
+    given = config.train_dataloader.dataset
+    if given.type.startswith('mmrca.'):
+        return
+    dataset = DATASETS.build({**given, 'pipeline': []})
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    paths = [i[key] for i in infos for key in ('img_path', 'seg_map_path')]
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of the {len(paths)} images and labels of '
+            f'train_dataloader.dataset are missing, such as {missing[0]}; '
+            'check the folders, LABEL_DIR if the config reads it, and '
+            'img_suffix'
+        )
+
+
 def main() -> None:
     """Train."""
     args = parse_args()
@@ -128,6 +151,7 @@ def main() -> None:
     check_classes(config)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
+    check_images(config)
     if config.get('resume'):
         check_weights(runner.model, config.load_from)
     else:

@@ -1,6 +1,7 @@
-# A segmenter of your own images, trained on the pseudo-labels in LABEL_DIR.
-# MMSegmentation's own data set wants images of one suffix, here .jpg. There
-# are no masks to validate with.
+# A segmenter of your own images, trained on the pseudo-labels in LABEL_DIR,
+# from the backbone of the checkpoint that CLASSIFIER names. MMSegmentation's
+# own data set wants images of one suffix, here .jpg. There are no masks to
+# validate with.
 _base_ = [
     '../rca_seg/deeplabv3plus_mobilenet-v2_voc20-mini.py',
     '../_base_/datasets/custom.py',

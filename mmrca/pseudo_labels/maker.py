@@ -27,7 +27,7 @@ from mmrca.pseudo_labels.inputs import (
 from mmrca.pseudo_labels.labels import rehearse, settle_threshold
 from mmrca.pseudo_labels.line import Batch, Job, run_line
 from mmrca.pseudo_labels.manifest import (
-    claim,
+    check_folder,
     differences,
     digest,
     read_manifest,
@@ -94,6 +94,8 @@ def make_pseudo_labels(
     """
     settings = read_settings(config)
     rehearse(settings)
+    if workers is not None and workers < 0:
+        raise ValueError(f'--workers {workers} must be 0 or more')
     init_default_scope(config.get('default_scope', 'mmseg'))
     out_dir, cams_dir = (p and Path(p).absolute() for p in (out_dir, cams_dir))
     dataset = None
@@ -200,11 +202,20 @@ def _recipe(
         'checkpoint_sha256': hashlib.sha256(content).hexdigest(),
         'classes': list(classes),
         'pseudo_label': vars(settings),
-        'model': config.model.to_dict(),
+        'model': _without_init(config.model.to_dict()),
     }
     if thresholds is not None:
         recipe['class_thresholds'] = thresholds.tolist()
     return json.loads(json.dumps(recipe, default=str))
+
+
+def _without_init(model: dict) -> dict:
+    """Leave out initial weights: the checkpoint's take their place."""
+    return {
+        key: _without_init(value) if isinstance(value, dict) else value
+        for key, value in model.items()
+        if key != 'init_cfg'
+    }
 
 
 def _cams_recipe(recipe: dict) -> dict:
@@ -225,20 +236,25 @@ def _claim_folders(
 ) -> None:
     """Make the folders ready, in one process while the others wait."""
     if get_dist_info()[0] == 0:
-        folders = (
-            (job.out_dir, job.label_file, recipe, 'labels'),
-            (job.cams_dir, job.cams_file, _cams_recipe(recipe), 'CAMs'),
-        )
-        for folder, file, needs, what in folders:
-            if folder:
-                files = [file(item) for item in inputs]
-                if overwrite:
-                    _make_room(folder, needs, notes, files, what)
-                claim(folder, needs, notes, files, what)
-                for path in {path.parent for path in files}:
-                    path.mkdir(parents=True, exist_ok=True)
-                for left in folder.rglob('.*.part'):  # of a killed run
-                    left.unlink()
+        folders = [
+            (folder, needs, [file(item) for item in inputs], what)
+            for folder, file, needs, what in (
+                (job.out_dir, job.label_file, recipe, 'labels'),
+                (job.cams_dir, job.cams_file, _cams_recipe(recipe), 'CAMs'),
+            )
+            if folder
+        ]
+        for folder, needs, files, what in folders:
+            if overwrite:
+                _make_room(folder, needs, notes, files, what)
+            check_folder(folder, needs, files, what)
+        for folder, needs, files, _ in folders:
+            if read_manifest(folder).get('recipe') != needs:
+                write_manifest(folder, needs, notes)
+            for path in {path.parent for path in files}:
+                path.mkdir(parents=True, exist_ok=True)
+            for left in folder.rglob('.*.part'):  # of a killed run
+                left.unlink()
     barrier()
 
 

@@ -41,26 +41,26 @@ def read_manifest(folder: Path) -> dict:
         ) from error
 
 
-def claim(
-    folder: Path, recipe: dict, notes: dict, files: Sequence[Path], what: str
+def check_folder(
+    folder: Path, recipe: dict, files: Sequence[Path], what: str
 ) -> None:
-    """See that a folder's files are of this recipe, or make the folder.
+    """See that a folder's files are of this recipe.
 
     Args:
-        folder: Made if it is not there.
+        folder: It need not be there.
         recipe: What the files depend on, as JSON.
-        notes: What else the manifest is to say, as JSON.
         files: Those that the recipe makes.
         what: Name of the files, for the error.
 
     Raises:
-        ValueError: If the folder holds files of another recipe.
-        OSError: If the folder cannot be written to.
+        ValueError: If the folder is none, or holds files of another recipe.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f'{folder} is no folder; give another for the {what}')
     earlier = read_manifest(folder)
     remedy = f'give another folder, or --overwrite to replace the {what}'
     there = sum(path.exists() for path in files)
-    if earlier and earlier['recipe'] != recipe:
+    if there and earlier and earlier['recipe'] != recipe:
         changes = differences(earlier['recipe'], recipe)
         raise ValueError(
             f'{folder} holds {there} {what} made with {changes}; {remedy}'
@@ -70,8 +70,6 @@ def claim(
             f'{folder} holds {there} {what} but no {NAME} that says what '
             f'they were made with; {remedy}'
         )
-    if not earlier:
-        write_manifest(folder, recipe, notes)
 
 
 def differences(earlier: dict, now: dict) -> str:

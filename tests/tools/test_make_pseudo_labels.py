@@ -251,6 +251,35 @@ def test_labels_of_another_recipe_are_not_mixed_in(tool, place):
         np.testing.assert_array_equal(labels, before[name])
 
 
+def test_a_refused_run_leaves_no_folder_behind(tool, place):
+    cams = ['--cams', str(place.root / 'cams')]
+    tool.main(place.args(*cams))
+    other = place.args(*cams, '--cfg-options', 'pseudo_label.flip=True')
+    other[other.index(str(place.out))] = str(place.root / 'other')
+    with pytest.raises(ValueError, match=r'cams holds 4 CAMs.*flip'):
+        tool.main(other)
+    assert not (place.root / 'other').exists()
+
+
+def test_a_folder_without_labels_takes_another_recipe(tool, place):
+    tool.main(place.args())
+    for path in place.out.glob('*.png'):
+        path.unlink()
+    margin = 'pseudo_label.margin=0.3'
+    tool.main(place.args('--cfg-options', margin))
+    manifest = json.loads((place.out / 'manifest.json').read_text())
+    assert manifest['recipe']['pseudo_label']['margin'] == 0.3
+    with pytest.raises(ValueError, match=r'margin = 0\.3'):
+        tool.main(place.args())
+
+
+def test_initial_weights_are_no_part_of_the_recipe(tool, place):
+    tool.main(place.args())
+    start = 'model.backbone.init_cfg={"type": "Pretrained", "checkpoint": "x"}'
+    tool.main(place.args('--cfg-options', start))
+    assert place.result()['kept'] == 4
+
+
 def test_without_masks_labels_are_made_all_the_same(tool, place, capsys):
     (place.root / 'SegmentationClass').rename(place.root / 'elsewhere')
     tool.main(place.args('--json', str(place.root / 'figures/f.json')))
@@ -429,6 +458,11 @@ def drop_pseudo_label(place):
     place.config.write_text(text.replace('pseudo_label', 'labels'))
 
 
+def put_a_file(place):
+    place.out.parent.mkdir()
+    place.out.write_text('')
+
+
 def set_pseudo_label(**changes):
     return lambda place: place.write_config(**changes)
 
@@ -484,6 +518,7 @@ BAD_INPUTS = {
         set_pseudo_label(background=dict(type='constant', threshold='x')),
         'pseudo_label: .*str',
     ),
+    'output': (put_a_file, 'labels is no folder; give another for the labels'),
     'margin': (set_pseudo_label(margin=2), 'margin 2 must be between'),
     'scales': (set_pseudo_label(scales=()), 'one or more numbers > 0'),
 }
@@ -502,6 +537,12 @@ def test_bad_input_is_one_sentence(tool, place, capsys, monkeypatch, case):
     assert re.search(message, line)
     assert 'Traceback' not in error
     assert not list(place.out.glob('*.png'))
+
+
+def test_workers_are_not_negative(tool, place):
+    with pytest.raises(ValueError, match='--workers -1 must be 0 or more'):
+        tool.main(place.args('--workers', '-1'))
+    assert not place.out.exists()
 
 
 def test_runs_as_a_program(place):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from mmrca.registry import MODELS
 from tests import tiny
@@ -205,3 +206,31 @@ def test_resume_wants_the_checkpoint_of_a_training(
     assert status == 2
     assert said in err
     assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize('kind', ['image', 'label'])
+def test_a_segmenter_misses_a_file_before_it_trains(
+    tool, repo, tmp_path, kind
+):
+    names = ['a', 'b']
+    for folder, suffix in (('JPEGImages', '.jpg'), ('labels', '.png')):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new('L', (8, 8)).save(tmp_path / folder / f'{name}{suffix}')
+    (tmp_path / 'ids.txt').write_text('a\nb\n')
+    gone = {'image': 'JPEGImages/b.jpg', 'label': 'labels/b.png'}[kind]
+    (tmp_path / gone).unlink()
+    given = 'train_dataloader.dataset'
+    status, err = tool(
+        'train.py',
+        str(repo / 'configs/rca_seg/deeplabv3plus_r18_toy.py'),
+        '--cfg-options',
+        f'{given}.ann_file={tmp_path}/ids.txt',
+        f'{given}.data_prefix.img_path={tmp_path}/JPEGImages',
+        f'{given}.data_prefix.seg_map_path={tmp_path}/labels',
+        'model.backbone.init_cfg=None',
+    )
+    assert status == 2
+    assert '1 of the 4 images and labels' in err
+    assert gone in err
+    assert 'LABEL_DIR' in err
