@@ -67,13 +67,13 @@ ROWS = {
     'photos-cam': Row(f'cam{PHOTOS}'),
     'photos-cam-map': Row(f'cam{PHOTOS}_affinity-map', 'photos-cam'),
     'photos-contrast': Row(f'rca{PHOTOS}_cosine', options=CONTRAST_ONLY),
-    'photos-contrast-map': Row(
-        f'rca{PHOTOS}', 'photos-contrast', (PAPERS_WEIGHT,)
-    ),
+    'photos-contrast-map': Row(f'rca{PHOTOS}', 'photos-contrast'),
     'photos-contrast-x10': Row(
         f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X10)
     ),
-    'photos-contrast-x10-map': Row(f'rca{PHOTOS}', 'photos-contrast-x10'),
+    'photos-contrast-x10-map': Row(
+        f'rca{PHOTOS}', 'photos-contrast-x10', (X10,)
+    ),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
     'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),
@@ -111,6 +111,8 @@ def perform(name: str, seed: int, work_dir: Path) -> None:
         checkpoint,
         '--out-dir',
         folder / 'labels',
+        '--cams',
+        folder / 'cams',
         *('--cfg-options' for _ in row.options[:1]),
         *row.options,
     )

@@ -1,12 +1,10 @@
 # RCA on photographs, the recipe with the best labels: the memory's contrast
-# shapes the features, with ten times the paper's weight; the maps are
-# affinities to prototypes of the surest regions and of the background, on the
-# last four stages.
+# shapes the features; the maps are affinities to prototypes of the surest
+# regions and of the background, on the last four stages.
 _base_ = './rca_mobilenet-v2_8e_voc20-mini_cosine.py'
 model = dict(
     backbone=dict(out_indices=(3, 4, 5, 6)),
     cam_head=dict(loss_weight=1.0),
-    loss_nce=dict(loss_weight=0.1),
     aggregation=None,
     cls_head=None,
     affinity_map=dict(
