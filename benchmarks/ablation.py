@@ -145,6 +145,8 @@ def with_map(row: Row, seed: int, checkpoint: Path, folder: Path) -> Path:
     """Fill the affinity map as its hook does when the training ends."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / 'with_map.pth'
+    if target.exists():
+        return target
     call(
         folder / 'map.log',
         REPO / 'benchmarks' / 'affinity_map.py',

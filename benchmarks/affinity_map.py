@@ -51,7 +51,9 @@ def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
     saved = read_checkpoint(checkpoint)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     meta = saved.get('meta', {})
-    torch.save(dict(meta=meta, state_dict=model.state_dict()), out)
+    part = Path(f'{out}.part')
+    torch.save(dict(meta=meta, state_dict=model.state_dict()), part)
+    part.replace(out)
 
 
 if __name__ == '__main__':
