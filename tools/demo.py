@@ -276,7 +276,7 @@ def draw_sheet(root: Path) -> Path:
         'photo',
         'plain CAM',
         'RCA CAM',
-        'pseudo-label (white: none)',
+        'pseudo-label',
         'DeepLab',
         'truth',
     )
