@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
+from mmrca._compat import allow_resuming
 from mmrca.registry import MODELS
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
@@ -34,6 +35,7 @@ def read_checkpoint(path: str) -> dict:
             f'weights {path} is not a file; put it there, or change the path '
             'or the variable that the config reads it from'
         )
+    allow_resuming()  # mmengine's own loading takes it back
     try:
         saved = torch.load(path, map_location='cpu', weights_only=_SAFE)
     except (RuntimeError, UnpicklingError, OSError, EOFError) as error:

@@ -60,11 +60,14 @@ def check_folder(
     earlier = read_manifest(folder)
     remedy = f'give another folder, or --overwrite to replace the {what}'
     there = sum(path.exists() for path in files)
-    if there and earlier and earlier['recipe'] != recipe:
+    if earlier and earlier['recipe'] != recipe:
+        # Of other images, too.
+        held = sum(1 for _ in folder.rglob(f'*{files[0].suffix}'))
         changes = differences(earlier['recipe'], recipe)
-        raise ValueError(
-            f'{folder} holds {there} {what} made with {changes}; {remedy}'
-        )
+        if held:
+            raise ValueError(
+                f'{folder} holds {held} {what} made with {changes}; {remedy}'
+            )
     if not earlier and there:
         raise ValueError(
             f'{folder} holds {there} {what} but no {NAME} that says what '
