@@ -34,7 +34,7 @@ class Row(NamedTuple):
     Attributes:
         config: In ``configs/rca``, for the labels.
         training: The row whose training is taken; None for its own.
-        options: ``--cfg-options`` of training and labels.
+        options: ``--cfg-options`` of its training and of the labels.
     """
 
     config: str
@@ -43,7 +43,6 @@ class Row(NamedTuple):
 
 
 PHOTOS = '_mobilenet-v2_8e_voc20-mini'
-PAPERS_WEIGHT = 'model.loss_nce.loss_weight=0.01'
 CONTRAST_ONLY = (
     'model.aggregation=None',
     'model.cls_head=None',
@@ -54,11 +53,11 @@ ROWS = {
     'toy-cam': Row('cam_r18_toy'),
     'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
     'toy-contrast': Row('rca_r18_toy_contrast-only'),
-    'toy-contrast-map': Row('rca_r18_toy', 'toy-contrast', (PAPERS_WEIGHT,)),
+    'toy-contrast-map': Row('rca_r18_toy', 'toy-contrast'),
     'toy-contrast-x10': Row('rca_r18_toy_contrast-only', options=(X10,)),
     'toy-contrast-x10-map': Row('rca_r18_toy', 'toy-contrast-x10'),
     'toy-contrast-x30': Row('rca_r18_toy_contrast-only', options=(X30,)),
-    'toy-contrast-x30-map': Row('rca_r18_toy', 'toy-contrast-x30', (X30,)),
+    'toy-contrast-x30-map': Row('rca_r18_toy', 'toy-contrast-x30'),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
@@ -71,9 +70,7 @@ ROWS = {
     'photos-contrast-x10': Row(
         f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X10)
     ),
-    'photos-contrast-x10-map': Row(
-        f'rca{PHOTOS}', 'photos-contrast-x10', (X10,)
-    ),
+    'photos-contrast-x10-map': Row(f'rca{PHOTOS}', 'photos-contrast-x10'),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
     'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),
@@ -113,8 +110,7 @@ def perform(name: str, seed: int, work_dir: Path) -> None:
         folder / 'labels',
         '--cams',
         folder / 'cams',
-        *('--cfg-options' for _ in row.options[:1]),
-        *row.options,
+        *(['--cfg-options', *row.options] if row.options else []),
     )
 
 
@@ -155,7 +151,6 @@ def with_map(row: Row, seed: int, checkpoint: Path, folder: Path) -> Path:
         target,
         '--cfg-options',
         f'randomness.seed={seed}',
-        *row.options,
     )
     return target
 

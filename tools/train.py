@@ -12,8 +12,8 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
-from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from mmrca.cli import (
@@ -115,18 +115,17 @@ def set_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
-def check_images(config: Config) -> None:
+def check_images(dataset: BaseDataset) -> None:
     """Look for a segmenter's images and labels before the training.
 
-    MMSegmentation's data sets notice a missing file when they come to it;
-    ours look by themselves.
+    MMSegmentation's data sets, in a wrapper or not, notice a missing file
+    when they come to it; ours, which have ``gt_label``, look by themselves.
     """
-    given = config.train_dataloader.dataset
-    if given.type.startswith('mmrca.'):
+    if 'gt_label' in dataset.get_data_info(0):
         return
-    dataset = DATASETS.build({**given, 'pipeline': []})
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    paths = [i[key] for i in infos for key in ('img_path', 'seg_map_path')]
+    keys = ('img_path', 'seg_map_path')
+    paths = [info[key] for info in infos for key in keys if info.get(key)]
     missing = [path for path in paths if not Path(path).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -151,7 +150,7 @@ def main() -> None:
     check_classes(config)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
-    check_images(config)
+    check_images(runner.train_dataloader.dataset)
     if config.get('resume'):
         check_weights(runner.model, config.load_from)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from mmrca.registry import MODELS
@@ -208,9 +209,10 @@ def test_resume_wants_the_checkpoint_of_a_training(
     assert err.count('\n') == 1
 
 
+@pytest.mark.parametrize('wrapped', [False, True])
 @pytest.mark.parametrize('kind', ['image', 'label'])
 def test_a_segmenter_misses_a_file_before_it_trains(
-    tool, repo, tmp_path, kind
+    tool, repo, tmp_path, kind, wrapped
 ):
     names = ['a', 'b']
     for folder, suffix in (('JPEGImages', '.jpg'), ('labels', '.png')):
@@ -220,16 +222,18 @@ def test_a_segmenter_misses_a_file_before_it_trains(
     (tmp_path / 'ids.txt').write_text('a\nb\n')
     gone = {'image': 'JPEGImages/b.jpg', 'label': 'labels/b.png'}[kind]
     (tmp_path / gone).unlink()
-    given = 'train_dataloader.dataset'
-    status, err = tool(
-        'train.py',
-        str(repo / 'configs/rca_seg/deeplabv3plus_r18_toy.py'),
-        '--cfg-options',
-        f'{given}.ann_file={tmp_path}/ids.txt',
-        f'{given}.data_prefix.img_path={tmp_path}/JPEGImages',
-        f'{given}.data_prefix.seg_map_path={tmp_path}/labels',
-        'model.backbone.init_cfg=None',
-    )
+    cfg = Config.fromfile(repo / 'configs/rca_seg/deeplabv3plus_r18_toy.py')
+    given = cfg.train_dataloader.dataset
+    given.ann_file = f'{tmp_path}/ids.txt'
+    given.data_prefix.img_path = f'{tmp_path}/JPEGImages'
+    given.data_prefix.seg_map_path = f'{tmp_path}/labels'
+    if wrapped:
+        cfg.train_dataloader.dataset = dict(
+            type='RepeatDataset', times=1, dataset=given
+        )
+    cfg.model.backbone.init_cfg = None
+    cfg.dump(tmp_path / 'segmenter.py')
+    status, err = tool('train.py', str(tmp_path / 'segmenter.py'))
     assert status == 2
     assert '1 of the 4 images and labels' in err
     assert gone in err
