@@ -6,7 +6,6 @@ one image's region; class number L stands for the background.
 
 from collections.abc import Sequence
 
-import mmcv
 import torch
 import torch.nn.functional as F
 from mmengine.dist import (
@@ -25,6 +24,8 @@ from mmrca.model_loader import unwrap
 from mmrca.models.affinity_map import AffinityMap
 from mmrca.ops.kmeans import kmeans
 from mmrca.ops.region import confident_masks, region_embeddings
+from mmrca.pseudo_labels.inputs import load_image
+from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import HOOKS
 
 
@@ -112,9 +113,10 @@ def fill(
     rounds: int = 2,
     seed: int = 0,
 ) -> None:
-    """Make the affinity map's prototypes of all images, as they are on disk.
+    """Make the affinity map's prototypes of all images, without augmentation.
 
     The rows of each class, and of the background, are clustered by K-means.
+    Images larger than the default ``pseudo_label.max_side`` are shrunk to it.
     Processes share the images; all end with the same prototypes.
 
     Args:
@@ -193,7 +195,7 @@ def _image_rows(
     model: nn.Module, info: dict, region: float, background: float
 ) -> tuple[Tensor, Tensor]:
     """Compute one image's rows [R, D] of length 1 and their class [R]."""
-    image = mmcv.imread(info['img_path'])
+    image = load_image(info['img_path'], Settings.max_side)
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
     data = dict(inputs=[pixels], data_samples=None)
     inputs = model.data_preprocessor(data, training=False)['inputs']

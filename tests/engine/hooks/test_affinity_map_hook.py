@@ -17,6 +17,7 @@ from mmrca.model_loader import load_model
 from mmrca.models.affinity_map import AffinityMap
 from mmrca.ops.kmeans import kmeans
 from mmrca.pseudo_labels.cams import infer_cams
+from mmrca.registry import DATASETS
 from tests import tiny
 from tests.models.test_processes import train as train_by_tool
 from tests.models.test_rca import build
@@ -241,6 +242,20 @@ def test_a_plain_training_can_be_given_its_map_later(data, plain):
     assert later.training
     for name, value in whole.state_dict().items():
         assert torch.equal(later.state_dict()[name], value), name
+
+
+def test_large_photos_are_taken_at_the_size_they_are_labelled_at(data):
+    cfg = config(data, plain=True)
+    model = build(cfg.model, bound=False)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    path = data / 'images/0.png'
+    large = mmcv.imresize(mmcv.imread(path), (1600, 800))
+    found = []
+    for image in (large, mmcv.imresize(large, (1024, 512))):
+        mmcv.imwrite(image, str(path))
+        fill(model, dataset)
+        found.append(copy.deepcopy(dict(model.affinity_map.named_buffers())))
+    assert_close(found[0], found[1], rtol=0, atol=0)
 
 
 def test_a_resumed_training_ends_with_the_map_of_its_own_weights(data):
