@@ -108,6 +108,13 @@ setup(
             'onedl-mmpretrain>=1.3.6,<1.4',
         ],
         'crf': ['pydensecrf2>=1.1'],
-        'dev': ['hypothesis', 'mypy', 'pytest>=8', 'pytest-timeout', 'ruff'],
+        'dev': [
+            'hypothesis',
+            'mypy',
+            'pytest>=8',
+            'pytest-timeout',
+            'pytest-xdist',
+            'ruff',
+        ],
     },
 )

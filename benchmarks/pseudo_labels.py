@@ -82,10 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             palette, '', root / 'ours', None,
         )  # fmt: skip
         ratios = compare(job, model, turns, args.workers)
+        # All images at once: start and end of the queue count less.
         gains = [
-            by_line(job, model, turn, 1)
-            / by_line(job, model, turn, args.workers)
-            for turn in turns
+            by_line(job, model, items, 1)
+            / by_line(job, model, items, args.workers)
+            for _ in turns
         ]
         equal = agreement(root, items)
         shares(job, model, turns[0])
