@@ -34,7 +34,7 @@ class Row(NamedTuple):
     Attributes:
         config: In ``configs/rca``, for the labels.
         training: The row whose training is taken; None for its own.
-        options: ``--cfg-options`` of its training and of the labels.
+        options: ``--cfg-options`` of what it trains or fills, and labels.
     """
 
     config: str
@@ -49,6 +49,7 @@ CONTRAST_ONLY = (
     'model.cam_head.loss_weight=1.0',
 )
 X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.1, 0.3))
+MEMORY, K = 'custom_hooks.0', 'model.affinity_map.num_prototypes'
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
     'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
@@ -58,6 +59,15 @@ ROWS = {
     'toy-contrast-x10-map': Row('rca_r18_toy', 'toy-contrast-x10'),
     'toy-contrast-x30': Row('rca_r18_toy_contrast-only', options=(X30,)),
     'toy-contrast-x30-map': Row('rca_r18_toy', 'toy-contrast-x30'),
+    # The recipe with one choice changed.
+    'toy-no-mixup': Row('rca_r18_toy', options=('model.loss_nce.beta=None',)),
+    'toy-momentum-.99': Row(
+        'rca_r18_toy', options=(f'{MEMORY}.momentum=.99',)
+    ),
+    'toy-gate-0': Row('rca_r18_toy', options=(f'{MEMORY}.gate=0',)),
+    'toy-warm-up-0': Row('rca_r18_toy', options=(f'{MEMORY}.warm_up=0',)),
+    'toy-k-3': Row('rca_r18_toy', 'toy-contrast-x10', (f'{K}=3',)),
+    'toy-k-30': Row('rca_r18_toy', 'toy-contrast-x10', (f'{K}=30',)),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
@@ -151,6 +161,7 @@ def with_map(row: Row, seed: int, checkpoint: Path, folder: Path) -> Path:
         target,
         '--cfg-options',
         f'randomness.seed={seed}',
+        *row.options,
     )
     return target
 

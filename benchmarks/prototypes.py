@@ -1,0 +1,126 @@
+"""Show what the prototypes of an affinity map stand for.
+
+    python benchmarks/prototypes.py CONFIG CHECKPOINT OUT.png
+
+A row for each of the config's first images: the prototype that each cell is
+most like, among those of the image's classes, in colours, and of the
+background, in greys, one shade a prototype; the maps of the trained head, the
+affinity map and, where there is one, the map of the second head. It also
+prints how many prototypes a class has and how alike they are.
+"""
+
+import argparse
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from mmrca.cli import ConfigOptions, existing_file, load_config, run
+from mmrca.model_loader import load_model
+from mmrca.ops.cam import normalize_cam
+from mmrca.picture_sheet import heat, paint, save_sheet
+from mmrca.pseudo_labels.inputs import (
+    LabelInput,
+    collect_inputs,
+    data_infos,
+    load_image,
+    load_mask,
+)
+from mmrca.registry import DATASETS
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw and count."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('out', type=Path)
+    parser.add_argument('--images', type=int, default=8)
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    args = parser.parse_args(argv)
+    config = load_config(args.config, args.cfg_options)
+    existing_file(args.checkpoint, 'checkpoint')
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    classes, palette = (dataset.metainfo[k] for k in ('classes', 'palette'))
+    model = load_model(config.model, args.checkpoint, classes)
+    inputs, _ = collect_inputs(data_infos(dataset)[: args.images])
+    rows = [draw(model, item, palette) for item in inputs]
+    titles = ['photo', 'truth', 'nearest prototype', 'head', 'affinity map']
+    if model.cls_head is not None:
+        titles.append('second head')
+    print(save_sheet(args.out, titles, rows))
+    count(model, classes[1:])
+
+
+@torch.no_grad()
+def draw(
+    model: nn.Module, item: LabelInput, palette: Sequence[Sequence[int]]
+) -> list[np.ndarray]:
+    """Draw an image's row of the sheet."""
+    image = load_image(item.path)
+    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    data = dict(inputs=[pixels], data_samples=None)
+    inputs = model.data_preprocessor(data, training=False)['inputs']
+    stages = model.extract_stages(inputs)
+    present = list(item.classes)
+    logits = [model.cam_head(stages[-1]), model.affinity_map(stages)]
+    if model.cls_head is not None:
+        logits.append(model.cam_and_score_logits(inputs)[1])
+    maps = [
+        heat(image, enlarge(maps[0, present], item.size)) for maps in logits
+    ]
+    nearest = mmcv.imresize(
+        shades(model.affinity_map, stages, present),
+        item.size[::-1],
+        interpolation='nearest',
+    )
+    truth = paint(image, load_mask(item), palette)
+    mixed = (0.3 * image[..., ::-1] + 0.7 * nearest).astype(np.uint8)
+    return [image[..., ::-1], truth, mixed, *maps]
+
+
+def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Make CAMs of an image's size of logits [C, h, w]."""
+    maps = F.interpolate(logits[None].relu(), size, mode='bilinear')
+    return normalize_cam(maps[0])
+
+
+def shades(
+    part: nn.Module, stages: Sequence[Tensor], present: Sequence[int]
+) -> np.ndarray:
+    """Colour each cell by its nearest prototype: uint8 [h, w, 3], RGB."""
+    keys = [part.background[part.background_valid]]
+    colours = [(g, g, g) for g in np.linspace(40, 215, len(keys[0]))]
+    for c in present:
+        keys.append(part.prototypes[c][part.valid[c]])
+        hue = 0.381966 * c % 1  # Palettes have greys and like hues.
+        for value in np.linspace(0.45, 1, len(keys[-1])):
+            colour = colorsys.hsv_to_rgb(hue, 0.9, value)
+            colours.append(tuple(255 * v for v in colour))
+    cells = part.features(stages)[0]
+    cosine = torch.einsum('kd,dhw->khw', torch.cat(keys), cells)
+    return np.array(colours, np.uint8)[cosine.argmax(dim=0).cpu().numpy()]
+
+
+def count(model: nn.Module, classes: Sequence[str]) -> None:
+    """Print prototypes a class and how alike they are."""
+    part = model.affinity_map
+    kinds = [*zip(classes, part.prototypes, part.valid, strict=True)]
+    kinds.append(('background', part.background, part.background_valid))
+    print('prototypes, mean cosine between them, and to the background')
+    far = part.background[part.background_valid]
+    for name, prototypes, valid in kinds:
+        keys = prototypes[valid]
+        own = (keys @ keys.T).fill_diagonal_(torch.nan).nanmean()
+        print(f'{name:12}{len(keys):4}{own:7.2f}{(keys @ far.T).mean():7.2f}')
+
+
+if __name__ == '__main__':
+    run(main)
