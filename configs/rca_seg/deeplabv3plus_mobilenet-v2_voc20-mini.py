@@ -12,7 +12,7 @@ _base_ = [
 max_iters = 1000
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(type='AdamW', lr=2e-4, weight_decay=0.01),
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.0))),
 )
 param_scheduler = [

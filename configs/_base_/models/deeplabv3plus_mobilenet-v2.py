@@ -1,5 +1,5 @@
-# MMSegmentation's DeepLabV3+ on MobileNetV2 at stride 16, which goes on from
-# what the classifier learned of the image-level labels.
+# MMSegmentation's DeepLabV3+ on MobileNetV2 at stride 16, on what the
+# classifier learned of the image-level labels: all stages but the last stay.
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -16,7 +16,7 @@ model = dict(
         strides=(1, 2, 2, 2, 1, 1, 1),
         dilations=(1, 1, 1, 1, 1, 2, 2),
         out_indices=(1, 2, 4, 6),
-        frozen_stages=2,
+        frozen_stages=6,
         norm_eval=True,
         init_cfg=dict(
             type='Pretrained',
