@@ -7,5 +7,6 @@ model = dict(
     ),
 )
 custom_hooks = [*_base_.custom_hooks, dict(type='mmrca.AffinityMapHook')]
-# Chosen by the images' colours the threshold comes out too low for these maps.
-pseudo_label = dict(background=dict(threshold=0.3))
+# Log ratios against one background compare between classes. Chosen by the
+# images' colours the threshold comes out too low for these maps.
+pseudo_label = dict(normalization='image', background=dict(threshold=0.3))

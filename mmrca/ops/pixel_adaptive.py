@@ -12,7 +12,7 @@ from itertools import product
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 # Differences count in tenths of the standard deviation, as in the authors'
 # code: a neighbour that is one deviation away weighs e^-10.
@@ -25,6 +25,7 @@ def pixel_adaptive(
     *,
     iterations: int = 10,
     dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+    half_resolution: bool = False,
 ) -> Tensor:
     """Refine scores along the edges of an image.
 
@@ -41,6 +42,8 @@ def pixel_adaptive(
         iterations: Steps, 0 or more.
         dilations: Distances in pixels, each >= 1, at which a pixel has its 8
             neighbours.
+        half_resolution: Refine the means of 2 x 2 pixels and enlarge the
+            result: a quarter of the work, twice the reach, softer edges.
 
     Returns:
         [L, H, W] within the range of ``scores``; sums over the labels that
@@ -60,6 +63,16 @@ def pixel_adaptive(
             f'iterations={iterations} must be 0 or more, and dilations='
             f'{list(dilations)} one or more distances of at least a pixel'
         )
+    if half_resolution:
+        size = [(side + 1) // 2 for side in scores.shape[1:]]
+        small = (
+            interpolate(maps[None], size, mode='area')[0]
+            for maps in (image, scores)
+        )
+        refined = pixel_adaptive(
+            *small, iterations=iterations, dilations=dilations
+        )
+        return interpolate(refined[None], scores.shape[1:], mode='bilinear')[0]
     offsets = [
         (d * y, d * x)
         for d in dilations

@@ -77,6 +77,50 @@ def test_steps_agree_with_loops(seed, size, dilations):
     assert_close(refined(image, scores, 2, dilations), expected)
 
 
+def doubled(maps):
+    """Enlarge to twice the sides, bilinearly, pixel by pixel."""
+    count, height, width = maps.shape
+    large = torch.zeros(count, 2 * height, 2 * width, dtype=maps.dtype)
+
+    def sources(place, side):
+        where = min(max((place + 0.5) / 2 - 0.5, 0), side - 1)
+        low = math.floor(where)
+        return (low, 1 - where + low), (min(low + 1, side - 1), where - low)
+
+    for y, x in itertools.product(range(2 * height), range(2 * width)):
+        for j, down in sources(y, height):
+            for i, right in sources(x, width):
+                large[:, y, x] += down * right * maps[:, j, i]
+    return large
+
+
+@given(seed=seeds, size=st.tuples(sides, sides), dilations=reaches)
+@few
+def test_half_resolution_refines_means_of_four_pixels(seed, size, dilations):
+    image, scores = random_scene(seed, [2 * side for side in size])
+    small = (
+        (m[:, ::2, ::2] + m[:, 1::2, ::2] + m[:, ::2, 1::2] + m[:, 1::2, 1::2])
+        / 4
+        for m in (image, scores)
+    )
+    found = pixel_adaptive(
+        image, scores, iterations=1, dilations=dilations, half_resolution=True
+    )
+    assert_close(found, doubled(slow_step(*small, dilations)))
+
+
+@given(seed=seeds, size=st.tuples(sides, sides))
+@few
+def test_half_resolution_keeps_size_sum_and_range(seed, size):
+    image, scores = random_scene(seed, size, num_labels=3)
+    scores = scores / scores.sum(0)
+    found = pixel_adaptive(image, scores, half_resolution=True)
+    assert found.shape == scores.shape
+    assert_close(found.sum(0), torch.ones(size, dtype=torch.float64))
+    assert found.min() >= scores.min() - 1e-12
+    assert found.max() <= scores.max() + 1e-12
+
+
 def test_plain_image_gives_the_plain_mean_of_the_neighbours():
     _, scores = random_scene(0, (5, 6))
     image = torch.full((3, 5, 6), 255.0, dtype=torch.float64)
