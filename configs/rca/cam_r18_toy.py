@@ -30,5 +30,5 @@ pseudo_label = dict(
     flip=True,
     background=dict(type='constant', threshold='auto'),
     margin=0.05,
-    refinement=dict(type='pixel_adaptive', half_resolution=True),
+    refinement=dict(type='pixel_adaptive'),
 )
