@@ -84,7 +84,7 @@ def differences(earlier: dict, now: dict) -> str:
         if before.get(key, ...) != after.get(key, ...)
     ]
     said = [
-        f'{key} = {_short(before, key)}, now {_short(after, key)}'
+        f'{key} = {_short(before, key)} (now {_short(after, key)})'
         for key in keys[:_NAMED]
     ]
     if len(keys) > _NAMED:
@@ -127,5 +127,5 @@ def _flat(recipe: dict, prefix: str = '') -> dict:
 
 
 def _short(flat: dict, key: str) -> str:
-    text = json.dumps(flat[key]) if key in flat else 'nothing'
+    text = json.dumps(flat[key]) if key in flat else 'not set'
     return text if len(text) <= 40 else f'{text[:37]}...'

@@ -62,10 +62,11 @@ class Settings:
 def read_settings(config: Config) -> Settings:
     """Read ``pseudo_label`` from a config and check its keys.
 
-    Values are checked by :func:`mmrca.pseudo_labels.labels.rehearse`.
+    Ranges are checked by :func:`mmrca.pseudo_labels.labels.rehearse`.
 
     Raises:
-        ValueError: If a key is missing or unknown.
+        ValueError: If a key is missing or unknown, or no number where it has
+            to be one.
     """
     for key in ('model', 'train_dataloader', 'pseudo_label'):
         if key not in config:
@@ -75,6 +76,9 @@ def read_settings(config: Config) -> Settings:
     optional = {field.name for field in fields(Settings)} - required
     _check_keys('pseudo_label', given, required, optional)
     settings = Settings(**given.to_dict())
+    _check_number('pseudo_label.margin', settings.margin)
+    _check_number('pseudo_label.min_foreground', settings.min_foreground)
+    _check_number('pseudo_label.conflict', settings.conflict, None)
     _check_cue(settings.background)
     _check_refinement(settings.refinement)
     return settings
@@ -85,6 +89,10 @@ def _check_cue(background: Any) -> None:
     kind = _kind(where, background, _CUES)
     required, optional = _CUES[kind]
     _check_keys(where, background, {'type', *required}, optional)
+    if kind == 'constant':
+        _check_number(f'{where}.threshold', background['threshold'], AUTO)
+    if kind == 'power':
+        _check_number(f'{where}.alpha', background['alpha'])
 
 
 def _check_refinement(refinement: Any) -> None:
@@ -95,6 +103,14 @@ def _check_refinement(refinement: Any) -> None:
     options = inspect.signature(REFINEMENTS[kind]).parameters.values()
     known = {o.name for o in options if o.kind == o.KEYWORD_ONLY}
     _check_keys(where, refinement, {'type'}, known)
+
+
+def _check_number(where: str, value: Any, *words: Any) -> None:
+    if value in words:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        choice = ' or '.join(['a number', *map(repr, words)])
+        raise ValueError(f'{where} is {value!r}; it must be {choice}')
 
 
 def _kind(where: str, given: Any, known: dict) -> str:

@@ -114,7 +114,7 @@ def test_overwrite_says_what_it_replaces(place, capsys):
     make(place, overwrite=True)
     said = capsys.readouterr().out
     assert 'deletes 4 labels in' in said
-    assert 'pseudo_label.margin = 0.1, now 0.2' in said
+    assert 'pseudo_label.margin = 0.1 (now 0.2)' in said
     assert (place.root / 'labels/mine.png').exists()
     make(place, overwrite=True)
     assert 'made with the same recipe' in capsys.readouterr().out
@@ -412,9 +412,9 @@ def test_manifests_name_the_keys_that_differ():
     earlier = dict(a=1, b=dict(c=[1, 2], d='x' * 99, e=None), f={})
     now = dict(a=1, b=dict(c=[1], d='y', g=0), f={})
     said = manifest.differences(earlier, now)
-    assert said.startswith('b.c = [1, 2], now [1], b.d = "xxx')
-    assert '..., now "y"' in said
-    assert said.endswith('b.e = null, now nothing, 1 more differences')
+    assert said.startswith('b.c = [1, 2] (now [1]), b.d = "xxx')
+    assert '... (now "y")' in said
+    assert said.endswith('b.e = null (now not set), 1 more differences')
 
 
 def test_a_broken_manifest_is_named(place):

@@ -84,7 +84,7 @@ def test_a_calibration_is_kept_until_something_changes(place):
     path.write_text(json.dumps(known))
     labeller = PhotoLabeller(place.config, place.checkpoint)
     assert labeller.settings.background['threshold'] == 0.77
-    with pytest.raises(ValueError, match=r'threshold = .*, now 0\.77'):
+    with pytest.raises(ValueError, match=r'threshold = .* \(now 0\.77\)'):
         make(place)
     text = (place.root / 'labels.txt').read_text()
     (place.root / 'labels.txt').write_text(text.replace('a 0', 'a 1'))
