@@ -76,14 +76,13 @@ def draw(
     maps = [
         heat(image, enlarge(maps[0, present], item.size)) for maps in logits
     ]
-    nearest = mmcv.imresize(
-        shades(model.affinity_map, stages, present),
-        item.size[::-1],
-        interpolation='nearest',
-    )
-    truth = paint(image, load_mask(item), palette)
-    mixed = (0.3 * image[..., ::-1] + 0.7 * nearest).astype(np.uint8)
-    return [image[..., ::-1], truth, mixed, *maps]
+    cells, shades = nearest_prototypes(model.affinity_map, stages, present)
+    nearest = mmcv.imresize(cells, item.size[::-1], interpolation='nearest')
+    painted = [
+        paint(image, load_mask(item), palette),
+        paint(image, nearest, shades),
+    ]
+    return [image[..., ::-1], *painted, *maps]
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -92,10 +91,10 @@ def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return normalize_cam(maps[0])
 
 
-def shades(
+def nearest_prototypes(
     part: nn.Module, stages: Sequence[Tensor], present: Sequence[int]
-) -> np.ndarray:
-    """Colour each cell by its nearest prototype: uint8 [h, w, 3], RGB."""
+) -> tuple[np.ndarray, list[tuple[float, ...]]]:
+    """Number each cell's nearest prototype, uint8 [h, w], and colour them."""
     keys = [part.background[part.background_valid]]
     colours = [(g, g, g) for g in np.linspace(40, 215, len(keys[0]))]
     for c in present:
@@ -106,7 +105,7 @@ def shades(
             colours.append(tuple(255 * v for v in colour))
     cells = part.features(stages)[0]
     cosine = torch.einsum('kd,dhw->khw', torch.cat(keys), cells)
-    return np.array(colours, np.uint8)[cosine.argmax(dim=0).cpu().numpy()]
+    return cosine.argmax(dim=0).cpu().numpy().astype(np.uint8), colours
 
 
 def count(model: nn.Module, classes: Sequence[str]) -> None:
