@@ -49,7 +49,9 @@ CONTRAST_ONLY = (
     'model.cam_head.loss_weight=1.0',
 )
 X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.1, 0.3))
-MEMORY, K = 'custom_hooks.0', 'model.affinity_map.num_prototypes'
+MEMORY, MAP = 'custom_hooks.0', 'model.affinity_map'
+NO_OWN, NO_ALIKE = f'{MAP}.own_region=None', f'{MAP}.alike=None'
+K3, K30 = (f'{MAP}.num_prototypes={k}' for k in (3, 30))
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
     'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
@@ -66,17 +68,27 @@ ROWS = {
     ),
     'toy-gate-0': Row('rca_r18_toy', options=(f'{MEMORY}.gate=0',)),
     'toy-warm-up-0': Row('rca_r18_toy', options=(f'{MEMORY}.warm_up=0',)),
-    'toy-k-3': Row('rca_r18_toy', 'toy-contrast-x10', (f'{K}=3',)),
-    'toy-k-30': Row('rca_r18_toy', 'toy-contrast-x10', (f'{K}=30',)),
+    'toy-no-own': Row('rca_r18_toy', 'toy-contrast-x10', (NO_OWN,)),
+    'toy-k-3': Row('rca_r18_toy', 'toy-contrast-x10', (K3,)),
+    'toy-k-30': Row('rca_r18_toy', 'toy-contrast-x10', (K30,)),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
     'toy-paper': Row('rca_r18_toy_paper'),
-    'toy-released': Row('rca_r18_toy_as-released'),
+    # Its maps tell the criterion of 'auto' nothing.
+    'toy-released': Row(
+        'rca_r18_toy_as-released',
+        options=('pseudo_label.background.threshold=0.3',),
+    ),
     'photos-cam': Row(f'cam{PHOTOS}'),
     'photos-cam-map': Row(f'cam{PHOTOS}_affinity-map', 'photos-cam'),
     'photos-contrast': Row(f'rca{PHOTOS}_cosine', options=CONTRAST_ONLY),
     'photos-contrast-map': Row(f'rca{PHOTOS}', 'photos-contrast'),
+    'photos-no-own': Row(f'rca{PHOTOS}', 'photos-contrast', (NO_OWN,)),
+    'photos-no-alike': Row(f'rca{PHOTOS}', 'photos-contrast', (NO_ALIKE,)),
+    'photos-no-own-alike': Row(
+        f'rca{PHOTOS}', 'photos-contrast', (NO_OWN, NO_ALIKE)
+    ),
     'photos-contrast-x10': Row(
         f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X10)
     ),

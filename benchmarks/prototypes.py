@@ -70,9 +70,11 @@ def draw(
     inputs = model.data_preprocessor(data, training=False)['inputs']
     stages = model.extract_stages(inputs)
     present = list(item.classes)
-    logits = [model.cam_head(stages[-1]), model.affinity_map(stages)]
+    shown = torch.zeros(1, model.num_classes, dtype=torch.bool)
+    shown[0, present] = True
+    logits = [model.cam_head(stages[-1]), model.affinity_map(stages, shown)]
     if model.cls_head is not None:
-        logits.append(model.cam_and_score_logits(inputs)[1])
+        logits.append(model.head_logits(stages[-1]))
     maps = [
         heat(image, enlarge(maps[0, present], item.size)) for maps in logits
     ]

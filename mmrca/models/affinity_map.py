@@ -9,7 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmrca.ops.affinity_map import affinity_map, concat_stages
+from mmrca.ops.affinity_map import (
+    affinity_map,
+    concat_stages,
+    mean_of_alike,
+    own_affinity_map,
+)
 from mmrca.registry import MODELS
 
 
@@ -28,6 +33,19 @@ class AffinityMap(nn.Module):
         num_prototypes: K.
         num_background: Prototypes of the background.
         temperature: Divides the cosines of cells and prototypes.
+        own_region: Share of a map's maximum that the cells exceed of which
+            the image's own prototypes are made, whose affinities are added
+            (:func:`mmrca.ops.affinity_map.own_affinity_map`); ``None`` adds
+            none.
+        own_background: Share of their maximum below which the maps lie in
+            the image's own background.
+        alike: Cosine from which on cells of an image are alike, over which
+            the maps are averaged
+            (:func:`mmrca.ops.affinity_map.mean_of_alike`); ``None`` leaves
+            them.
+
+    Raises:
+        ValueError: A share or ``alike`` is out of its range.
 
     Attributes:
         prototypes: [L, K, D] float32 of length 1.
@@ -45,9 +63,25 @@ class AffinityMap(nn.Module):
         num_prototypes: int = 10,
         num_background: int = 20,
         temperature: float = 0.1,
+        own_region: float | None = None,
+        own_background: float = 0.1,
+        alike: float | None = None,
     ) -> None:
         super().__init__()
+        for name, value, low in (
+            ('own_region', own_region, 0),
+            ('own_background', own_background, 0),
+            ('alike', alike, -1),
+        ):
+            if value is not None and not low <= value <= 1:
+                raise ValueError(
+                    f'model.affinity_map.{name} must be in {low}..1, not '
+                    f'{value}.'
+                )
         self.temperature = temperature
+        self.own_region = own_region
+        self.own_background = own_background
+        self.alike = alike
         self.awaited = False
         buffers = dict(
             prototypes=torch.zeros(num_classes, num_prototypes, channels),
@@ -81,22 +115,48 @@ class AffinityMap(nn.Module):
             )
         return concat_stages([stage.float() for stage in stages])
 
-    def forward(self, stages: Sequence[Tensor]) -> Tensor:
+    def forward(
+        self,
+        stages: Sequence[Tensor],
+        present: Tensor | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor:
         """Compute the maps.
 
         Args:
             stages: [N, D_s, h_s, w_s] each, F last.
+            present: Boolean [N, L], the classes that the image's own
+                prototypes are made for; all if ``None``.
+            valid: Boolean [N, h, w], False in padding; all if ``None``.
 
         Returns:
             Logits float32 [N, L, h, w].
         """
         # Cosines over the temperature need more than half precision.
         with torch.autocast(stages[-1].device.type, enabled=False):
-            return affinity_map(
-                self.features(stages),
+            features = self.features(stages)
+            logits = affinity_map(
+                features,
                 self.prototypes,
                 self.valid,
                 self.background,
                 self.background_valid,
                 self.temperature,
             )
+            if present is None:
+                present = torch.ones_like(logits[..., 0, 0], dtype=torch.bool)
+            if valid is None:
+                valid = torch.ones_like(logits[:, 0], dtype=torch.bool)
+            if self.own_region is not None:
+                logits = logits + own_affinity_map(
+                    features,
+                    logits,
+                    present,
+                    valid,
+                    self.own_region,
+                    self.own_background,
+                    self.temperature,
+                )
+            if self.alike is not None:
+                logits = mean_of_alike(features, logits, valid, self.alike)
+            return logits

@@ -4,6 +4,8 @@ Shape shorthand: N images, L classes, D channels, h x w feature cells,
 H x W pixels.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
@@ -161,30 +163,46 @@ class RCA(BaseSegmentor):
             Logits [N, L, h, w]: O, or P for the plain CAM; those of the
             affinity map once it is filled.
         """
-        return self.cam_and_score_logits(inputs)[0]
+        stages = self.extract_stages(inputs)
+        return self.map_logits(stages, self.head_logits(stages[-1]))
 
     encode_decode = cam_logits
     _forward = cam_logits
 
-    def cam_and_score_logits(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the final maps and those whose means are class scores.
+    def head_logits(self, features: Tensor) -> Tensor:
+        """Compute the last head's maps, whose means are class scores.
 
         Args:
-            inputs: [N, 3, H, W], normalised.
+            features: F [N, D, h, w].
 
         Returns:
-            Logits [N, L, h, w] as :meth:`cam_logits`, and logits
-            [N, L, h, w] of the trained head: O, or P for the plain CAM.
-            They are the same unless there is a filled affinity map.
+            Logits [N, L, h, w]: O, or P for the plain CAM.
         """
-        stages = self.extract_stages(inputs)
         if self.cls_head is None:
-            logits = self.cam_head(stages[-1])
-        else:
-            logits = self.cls_head(self._aggregate(stages[-1]))
+            return self.cam_head(features)
+        return self.cls_head(self._aggregate(features))
+
+    def map_logits(
+        self,
+        stages: Sequence[Tensor],
+        head_logits: Tensor,
+        present: Tensor | None = None,
+        valid: Tensor | None = None,
+    ) -> Tensor:
+        """Compute the final maps: the affinity map's if it is filled.
+
+        Args:
+            stages: The backbone's feature maps.
+            head_logits: [N, L, h, w] of :meth:`head_logits`.
+            present: Boolean [N, L], the image-level labels if known.
+            valid: Boolean [N, h, w], False in padding; all if ``None``.
+
+        Returns:
+            Logits [N, L, h, w].
+        """
         if self.affinity_map is None or not self.affinity_map.filled:
-            return logits, logits
-        return self.affinity_map(stages), logits
+            return head_logits
+        return self.affinity_map(stages, present, valid)
 
     def _aggregate(self, features: Tensor) -> Tensor:
         return self.aggregation(
@@ -275,7 +293,8 @@ class RCA(BaseSegmentor):
 
         Args:
             inputs: [N, 3, H, W], normalised.
-            data_samples: Their ``ori_shape`` gives the size of the maps.
+            data_samples: Their ``ori_shape`` gives the size of the maps,
+                their ``gt_label``, if all have one, the present classes.
 
         Returns:
             Samples with ``pred_score`` [L] in 0..1 and ``cam``
@@ -285,9 +304,15 @@ class RCA(BaseSegmentor):
             size = tuple(inputs.shape[2:])
             meta = dict(ori_shape=size, img_shape=size)
             data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
-        logits, score_logits = self.cam_and_score_logits(inputs)
-        valid = self._valid_cells(inputs, logits, data_samples)
-        scores = masked_mean(score_logits, valid[:, None]).sigmoid()
+        stages = self.extract_stages(inputs)
+        valid = self._valid_cells(inputs, stages[-1], data_samples)
+        head = self.head_logits(stages[-1])
+        scores = masked_mean(head, valid[:, None]).sigmoid()
+        present = None
+        if all('gt_label' in sample for sample in data_samples):
+            labels = torch.stack([s.gt_label for s in data_samples])
+            present = labels.to(inputs.device) > 0
+        logits = self.map_logits(stages, head, present, valid)
         maps = F.interpolate(logits.relu(), inputs.shape[2:], mode='bilinear')
         for sample, score, cam in zip(data_samples, scores, maps, strict=True):
             height, width = sample.img_shape[:2]

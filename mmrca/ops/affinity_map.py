@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .region import confident_masks, region_embeddings
+
 
 def concat_stages(stages: Sequence[Tensor]) -> Tensor:
     """Join feature maps of several stages, each of the same weight.
@@ -66,6 +68,83 @@ def affinity_map(
     logits = likeness(prototypes, valid)
     logits = logits - likeness(background, background_valid)[:, None]
     return (logits * seen).reshape(*logits.shape[:2], *features.shape[2:])
+
+
+def own_affinity_map(
+    features: Tensor,
+    logits: Tensor,
+    present: Tensor,
+    valid: Tensor,
+    region: float,
+    background: float,
+    temperature: float,
+) -> Tensor:
+    """Compare cells with the same image's surest cells.
+
+    As :func:`affinity_map`, with one prototype a class and one of the
+    background, made of the image itself: the mean features of the cells that
+    belong to a class by its map, and of those that belong to none.
+
+    Args:
+        features: [N, D, h, w].
+        logits: [N, L, h, w], the maps so far.
+        present: Boolean [N, L], the image-level labels.
+        valid: Boolean [N, h, w], False in padding.
+        region: Share of a map's maximum that a class's cells exceed; a cell
+            belongs to one class, whose map is the highest.
+        background: Share of their maximum below which the maps of all
+            present classes lie in the background.
+        temperature: Divides the cosines.
+
+    Returns:
+        Logits [N, L, h, w], 0 for a class without a cell of its own and for
+        an image without background.
+    """
+    masks, rest = confident_masks(logits, present, valid, region, background)
+    shown = logits.masked_fill(~present[..., None, None], -torch.inf)
+    masks = masks & (shown == shown.amax(dim=1, keepdim=True))
+    rows, exists = region_embeddings(
+        features, torch.cat([masks, rest[:, None]], dim=1)
+    )
+    exists = exists & exists[:, -1:]
+    maps = [
+        affinity_map(cells[None], row[:-1, None], there[:-1, None],
+                     row[-1:], there[-1:], temperature)
+        for cells, row, there in zip(features, rows, exists, strict=True)
+    ]  # fmt: skip
+    return torch.cat(maps)
+
+
+def mean_of_alike(
+    features: Tensor, maps: Tensor, valid: Tensor, threshold: float
+) -> Tensor:
+    """Average maps over the cells of an image that look alike.
+
+    A cell weighs the others, and itself, by how far their cosine is above
+    the threshold; at a threshold of 0 that is eq. 5 of SEAM (Wang et al.,
+    CVPR 2020), but for the sum of the weights, which is 1 here.
+
+    Args:
+        features: [N, D, h, w].
+        maps: [N, L, h, w].
+        valid: Boolean [N, h, w]; what is False weighs nothing.
+        threshold: Cosine from which on cells are alike, -1..1.
+
+    Returns:
+        [N, L, h, w]; a cell that is like none keeps its values.
+    """
+    cells = F.normalize(features.flatten(2), dim=1)
+    values, known = maps.flatten(2), valid.flatten(1)[:, None]
+    parts = []
+    # All pairs of cells at a time would fill the memory at a small stride.
+    for part, own in zip(
+        cells.split(256, dim=2), values.split(256, dim=2), strict=True
+    ):
+        weights = (part.mT @ cells - threshold).clamp(min=0) * known
+        total = weights.sum(dim=2)[:, None]
+        mean = values @ weights.mT / torch.where(total > 0, total, 1)
+        parts.append(torch.where(total > 0, mean, own))
+    return torch.cat(parts, dim=2).view_as(maps)
 
 
 def _log_mean_exp(values: Tensor, known: Tensor) -> Tensor:

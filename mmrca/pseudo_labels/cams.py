@@ -72,18 +72,24 @@ def infer_cams(
     """
     _check(model, images, classes, scales)
     model.eval()
-    maps, means = zip(
-        *(_at_scale(model, images, scale, flip) for scale in scales),
-        strict=True,
-    )
-    scores = torch.stack(means).mean(0).sigmoid()
-    found = []
-    for i, given in enumerate(classes):
-        if given is None:
-            given = (scores[i] >= thresholds).nonzero()[:, 0].tolist()
-        picked = [half(m[i, list(given)]) for m in maps]
-        found.append(Cams(given, picked, scores[i]))
-    return found
+    views = [_view(model, images, scale, flip) for scale in scales]
+    means = torch.stack([view.head.float().mean((-2, -1)) for view in views])
+    means = means.unflatten(1, (1 + flip, len(images)))
+    scores = means.mean((0, 1)).sigmoid().cpu()
+    found = [
+        (scores[i] >= thresholds).nonzero()[:, 0].tolist()
+        if given is None
+        else given
+        for i, given in enumerate(classes)
+    ]
+    present = torch.zeros(scores.shape, dtype=torch.bool)
+    for i, given in enumerate(found):
+        present[i, list(given)] = True
+    maps = [_maps(model, view, present, flip) for view in views]
+    return [
+        Cams(given, [half(m[i, list(given)]) for m in maps], scores[i])
+        for i, given in enumerate(found)
+    ]
 
 
 def half(maps: Tensor) -> Tensor:
@@ -91,23 +97,35 @@ def half(maps: Tensor) -> Tensor:
     return maps.clamp(max=torch.finfo(torch.float16).max).half().cpu()
 
 
-def _at_scale(
+class _View(NamedTuple):
+    """What the network says of images at one scale, mirror images last."""
+
+    stages: Sequence[Tensor]
+    head: Tensor
+
+
+def _view(
     model: nn.Module, images: Sequence[np.ndarray], scale: float, flip: bool
-) -> tuple[Tensor, Tensor]:
-    """Sum the cut logits over mirror images: [N, L, h, w], and the means."""
+) -> _View:
     pixels = [_pixels(_resize(image, scale)) for image in images]
     if flip:
         pixels += [image.flip(-1) for image in pixels]
     data = {'inputs': pixels, 'data_samples': None}
     inputs = model.data_preprocessor(data, training=False)['inputs']
-    logits, score_logits = model.cam_and_score_logits(inputs)
-    means = score_logits.float().mean((-2, -1))
-    maps = logits.float().relu()
+    stages = model.extract_stages(inputs)
+    return _View(stages, model.head_logits(stages[-1]))
+
+
+def _maps(
+    model: nn.Module, view: _View, present: Tensor, flip: bool
+) -> Tensor:
+    """Sum the cut logits over mirror images: [N, L, h, w]."""
+    shown = present.repeat(1 + flip, 1).to(view.head.device)
+    maps = model.map_logits(view.stages, view.head, shown).float().relu()
     if flip:
-        count = len(images)
-        means = (means[:count] + means[count:]) / 2
-        maps = maps[:count] + maps[count:].flip(-1)
-    return maps, means.cpu()
+        maps, mirrored = maps.chunk(2)
+        maps = maps + mirrored.flip(-1)
+    return maps
 
 
 def _pixels(image: np.ndarray) -> Tensor:

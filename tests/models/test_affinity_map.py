@@ -4,11 +4,12 @@ from torch.testing import assert_close
 
 from mmrca.models import AffinityMap
 from mmrca.ops.affinity_map import affinity_map, concat_stages
+from tests.ops import references as ref
 
 
-def filled() -> AffinityMap:
+def filled(**options) -> AffinityMap:
     torch.manual_seed(0)
-    part = AffinityMap(3, 5, num_prototypes=4, num_background=2)
+    part = AffinityMap(3, 5, num_prototypes=4, num_background=2, **options)
     part.prototypes.normal_()
     part.valid[:2] = True
     part.background.normal_()
@@ -26,6 +27,38 @@ def test_maps_are_those_of_its_buffers():
             concat_stages(stages), part.prototypes, part.valid, *rest
         ),
     )
+
+
+def test_the_images_own_affinity_is_added_and_alike_cells_averaged():
+    stages = [torch.randn(2, 2, 6, 8), torch.randn(2, 3, 3, 4)]
+    present = torch.tensor([[True, True, False], [False, True, False]])
+    valid = torch.ones(2, 3, 4, dtype=torch.bool)
+    valid[1, :, 3] = False
+    features, logits = concat_stages(stages), filled()(stages)
+    expected = logits + ref.own_affinity_map(
+        features, logits, present, valid, 0.3, 0.2, 0.1
+    )
+    own = filled(own_region=0.3, own_background=0.2)(stages, present, valid)
+    assert not torch.allclose(own, logits)
+    assert_close(own, expected)
+    alike = filled(own_region=0.3, own_background=0.2, alike=0.4)
+    expected = ref.mean_of_alike(features, expected, valid, 0.4)
+    assert_close(alike(stages, present, valid), expected)
+
+
+def test_without_labels_all_classes_take_part():
+    part, stages = filled(own_region=0.4), [torch.randn(2, 5, 4, 4)]
+    every = torch.ones(2, 3, dtype=torch.bool)
+    assert torch.equal(part(stages), part(stages, every))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('own_region', 40), ('own_background', -0.1), ('alike', 1.2)],
+)
+def test_shares_out_of_their_range_are_an_error(name, value):
+    with pytest.raises(ValueError, match=rf'affinity_map\.{name} .* {value}'):
+        filled(**{name: value})
 
 
 def test_autocast_changes_nothing():

@@ -2,11 +2,13 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from mmseg.structures import SegDataSample
 
 from mmrca.models import RCA
+from mmrca.ops.cam import normalize_cam
 from mmrca.registry import MODELS
 from tests import tiny
 
@@ -157,6 +159,38 @@ def test_padding_does_not_count_in_scores(config):
     torch.testing.assert_close(
         sample.pred_score, top.mean(dim=(1, 2)).sigmoid()
     )
+
+
+def test_affinity_maps_know_the_labels_and_the_padding(config):
+    config = copy.deepcopy(config)
+    config.affinity_map = dict(
+        type='mmrca.AffinityMap',
+        num_classes=3,
+        channels=tiny.CHANNELS,
+        own_region=0.4,
+        alike=0.3,
+    )
+    model = build(config).eval()
+    model.affinity_map.prototypes.normal_()
+    model.affinity_map.background.normal_()
+    for name in ('valid', 'background_valid', 'filled'):
+        model.affinity_map.get_buffer(name).fill_(True)
+    data = batch([[0], [1, 2]])
+    data['data_samples'][0].set_metainfo(dict(img_shape=(16, 32)))
+    present = torch.stack([s.gt_label for s in data['data_samples']]) > 0
+    with torch.no_grad():
+        outputs = model(**data, mode='predict')
+        stages = model.extract_stages(data['inputs'])
+        valid = torch.ones_like(stages[-1][:, 0], dtype=torch.bool)
+        valid[0, valid.shape[1] // 2 :] = False
+        logits = model.affinity_map(stages, present, valid)
+    for sample, raw in zip(outputs, logits, strict=True):
+        size = (32, 32)
+        cam = F.interpolate(raw[None].relu(), size, mode='bilinear')
+        cam = F.interpolate(
+            cam[..., : sample.img_shape[0], :], (29, 37), mode='bilinear'
+        )
+        torch.testing.assert_close(sample.cam.data, normalize_cam(cam[0]))
 
 
 @pytest.mark.parametrize('missing', ['memory', 'cls_head', 'aggregation'])

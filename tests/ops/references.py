@@ -403,3 +403,49 @@ def affinity_map(
         if own is not None:
             out[n, c, y, x] = own - (rest or 0.0)
     return out
+
+
+def own_affinity_map(
+    features: Tensor,
+    logits: Tensor,
+    present: Tensor,
+    valid: Tensor,
+    region: float,
+    background: float,
+    temperature: float,
+) -> Tensor:
+    """Cosine to the image's own class cells minus that to its background."""
+    sure, rest = confident_masks(logits, present, valid, region, background)
+    out = torch.zeros_like(logits)
+    for n, c in itertools.product(*map(range, logits.shape[:2])):
+        own, others = [], []
+        for y, x in _cells(logits):
+            rivals = [logits[n, k, y, x] for k in present[n].nonzero()[:, 0]]
+            if sure[n, c, y, x] and logits[n, c, y, x] == max(rivals):
+                own.append(features[n, :, y, x])
+            if rest[n, y, x]:
+                others.append(features[n, :, y, x])
+        if not own or not others:
+            continue
+        for y, x in _cells(logits):
+            cell = features[n, :, y, x]
+            gap = _cosine(cell, sum(own)) - _cosine(cell, sum(others))
+            out[n, c, y, x] = gap / temperature
+    return out
+
+
+def mean_of_alike(
+    features: Tensor, maps: Tensor, valid: Tensor, threshold: float
+) -> Tensor:
+    """Mean over cells, weighed by the cosine above a threshold."""
+    out = maps.clone()
+    for n, (y, x) in itertools.product(range(len(maps)), [*_cells(maps)]):
+        total, weight = torch.zeros_like(maps[n, :, y, x]), 0.0
+        for v, u in _cells(maps):
+            cosine = _cosine(features[n, :, y, x], features[n, :, v, u])
+            if valid[n, v, u] and cosine > threshold:
+                total += (cosine - threshold) * maps[n, :, v, u]
+                weight += cosine - threshold
+        if weight:
+            out[n, :, y, x] = total / weight
+    return out

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from torch import Generator
 from torch.testing import assert_close
 
-from mmrca.ops.affinity_map import affinity_map, concat_stages
+from mmrca.ops.affinity_map import (
+    affinity_map,
+    concat_stages,
+    mean_of_alike,
+    own_affinity_map,
+)
 from tests.ops import references as ref
 
 few = settings(max_examples=25, deadline=None)
@@ -196,3 +201,130 @@ def test_a_low_temperature_stays_finite():
     logits.square().mean().backward()
     assert logits.isfinite().all()
     assert case[0].grad.isfinite().all()
+
+
+def own_case(seed, shape=(3, 4, 5, 4, 3)):
+    """Features, maps, classes (one at least) and valid cells of images."""
+    n, num_classes, dim, *size = shape
+    present = normal(seed, n, num_classes) > 0
+    present[:, 0] |= ~present.any(dim=1)
+    valid = normal(seed + 1, n, *size) > -1
+    valid[:, 0, 0] = True
+    return (
+        normal(seed + 2, n, dim, *size),
+        normal(seed + 3, n, num_classes, *size),
+        present,
+        valid,
+    )
+
+
+@pytest.mark.parametrize('shape', [(1, 1, 1, 1, 1), (3, 4, 5, 4, 3)])
+@pytest.mark.parametrize('seed', range(3))
+def test_own_maps_agree_with_loops(seed, shape):
+    case = *own_case(seed, shape), 0.4, 0.1, 0.3
+    found = own_affinity_map(*case)
+    assert_close(found, ref.own_affinity_map(*case))
+    assert found.any() == (shape[0] > 1)
+
+
+@pytest.mark.parametrize('shape', [(1, 1, 1, 1, 1), (3, 4, 5, 4, 3)])
+@pytest.mark.parametrize('threshold', [-1.0, 0.0, 0.3])
+def test_means_of_alike_cells_agree_with_loops(threshold, shape):
+    features, maps, _, valid = own_case(0, shape)
+    case = features, maps, valid, threshold
+    assert_close(mean_of_alike(*case), ref.mean_of_alike(*case))
+
+
+def test_gradients_of_both_within_the_image():
+    features, maps, present, valid = own_case(1, (2, 2, 3, 2, 3))
+    features.requires_grad_()
+    maps.requires_grad_()
+    # The masks have no gradient, and do not move within gradcheck's steps.
+    assert torch.autograd.gradcheck(
+        lambda f: own_affinity_map(f, maps, present, valid, 0.4, 0.1, 0.3),
+        features,
+    )
+    assert torch.autograd.gradcheck(
+        lambda f, m: mean_of_alike(f, m, valid, 0.1), (features, maps)
+    )
+
+
+@few
+@given(seed=seeds)
+def test_padding_changes_nothing_within_the_image(seed):
+    features, maps, present, valid = own_case(seed)
+
+    def pad(values, fill):
+        return F.pad(values, (0, 2, 0, 1), value=fill)
+
+    wide = pad(features, 3.0), pad(maps, 9.0), present, pad(valid, False)
+    own = own_affinity_map(*wide, 0.4, 0.1, 0.3)[..., :4, :3]
+    exact = own_affinity_map(features, maps, present, valid, 0.4, 0.1, 0.3)
+    assert_close(own, exact)
+    means = mean_of_alike(wide[0], wide[1], wide[3], 0.2)[..., :4, :3]
+    assert_close(means, mean_of_alike(features, maps, valid, 0.2))
+
+
+@few
+@given(seed=seeds)
+def test_cells_and_classes_have_no_order_within_the_image(seed):
+    features, maps, present, valid = own_case(seed)
+    cells = normal(seed + 4, 12).argsort()
+    classes = normal(seed + 5, 4).argsort()
+
+    def move(values):
+        return values.flatten(-2)[..., cells].view_as(values)
+
+    own = own_affinity_map(
+        move(features),
+        move(maps)[:, classes],
+        present[:, classes],
+        move(valid),
+        *(0.4, 0.1, 0.3),
+    )
+    exact = own_affinity_map(features, maps, present, valid, 0.4, 0.1, 0.3)
+    assert_close(own, move(exact)[:, classes])
+    means = mean_of_alike(
+        move(features), move(maps)[:, classes], move(valid), 0.2
+    )
+    exact = mean_of_alike(features, maps, valid, 0.2)
+    assert_close(means, move(exact)[:, classes])
+
+
+def test_an_absent_class_and_an_image_without_background_have_no_own_map():
+    features, maps, present, valid = own_case(2)
+    present[:] = torch.tensor([True, True, False, False])
+    maps[1] = 1.0
+    own = own_affinity_map(features, maps, present, valid, 0.4, 0.1, 0.3)
+    assert own[0, :2].any()
+    assert not own[:, 2:].any()
+    assert not own[1].any()
+
+
+@few
+@given(seed=seeds)
+def test_means_of_alike_cells_stay_within_the_maps_range(seed):
+    features, maps, _, valid = own_case(seed)
+    maps[~valid[:, None].expand_as(maps)] = 0.0
+    found = mean_of_alike(features, maps, valid, 0.2)
+    low, high = maps.amin((2, 3)), maps.amax((2, 3))
+    assert (found >= low[..., None, None] - 1e-9).all()
+    assert (found <= high[..., None, None] + 1e-9).all()
+
+
+def test_cells_alike_to_none_keep_their_values():
+    features, maps, _, valid = own_case(3)
+    features[0, :, 0, 0] = 0.0
+    found = mean_of_alike(features, maps, valid, 0.2)
+    assert_close(found[0, :, 0, 0], maps[0, :, 0, 0])
+    # A threshold of 1 leaves each cell to itself, but for rounding.
+    assert_close(mean_of_alike(features, maps, valid, 1.0), maps)
+
+
+def test_more_cells_than_are_compared_at_a_time():
+    features, maps, _, valid = own_case(4, (1, 2, 3, 20, 20))
+    found = mean_of_alike(features, maps, valid, 0.2)
+    cells = F.normalize(features[0].flatten(1), dim=0)
+    weights = (cells.T @ cells - 0.2).clamp(min=0) * valid[0].flatten()
+    expected = maps[0].flatten(1) @ (weights / weights.sum(1)[:, None]).T
+    assert_close(found[0].flatten(1), expected)

@@ -200,15 +200,16 @@ def _image_rows(
     data = dict(inputs=[pixels], data_samples=None)
     inputs = model.data_preprocessor(data, training=False)['inputs']
     stages = model.extract_stages(inputs)
+    present = torch.zeros(1, model.num_classes, dtype=torch.bool)
+    present[0, list(info['gt_label'])] = True
+    present = present.to(inputs.device)
     if model.affinity_map.filled:
-        cam = model.affinity_map(stages)
+        cam = model.affinity_map(stages, present)
     else:
         cam = model.cam_head(stages[-1])
-    present = torch.zeros(1, cam.shape[1], dtype=torch.bool)
-    present[0, list(info['gt_label'])] = True
     masks, rest = confident_masks(
         cam,
-        present.to(cam.device),
+        present,
         torch.ones_like(cam[:, 0], dtype=torch.bool),
         region,
         background,

@@ -25,6 +25,15 @@ from tests.ops import references as ref
 
 LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
 PORT = 29650
+WITHIN = {
+    'model.affinity_map.own_region': 0.4,
+    'model.affinity_map.alike': 0.9,
+}
+
+
+def shown(classes: list[int]) -> torch.Tensor:
+    """The classes of one image, boolean [1, L]."""
+    return torch.tensor([[c in classes for c in range(3)]])
 
 
 @pytest.fixture
@@ -77,8 +86,8 @@ def own_rows(model, root: Path, region, background, draw):
         pixels = torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)
         with torch.no_grad():
             stages = list(model.backbone((pixels[None] - 127.5) / 127.5))
-            cam = draw(stages)
-        present = torch.tensor([[c in classes for c in range(3)]])
+            present = shown(classes)
+            cam = draw(stages, present)
         inside = torch.ones(cam[:, 0].shape, dtype=torch.bool)
         sure, rest = ref.confident_masks(
             cam, present, inside, region, background
@@ -110,9 +119,15 @@ def own_prototypes(model, rows) -> AffinityMap:
 @pytest.mark.parametrize(
     'options', [{}, dict(region=0.5, background=0.3, rounds=1)]
 )
-@pytest.mark.parametrize('plain', [True, False])
-def test_prototypes_are_centres_of_the_surest_regions(data, plain, options):
-    cfg = config(data, plain)
+@pytest.mark.parametrize(
+    ('plain', 'within'), [(True, {}), (False, {}), (False, WITHIN)]
+)
+def test_prototypes_are_centres_of_the_surest_regions(
+    data, plain, within, options
+):
+    cfg = config(data, plain, **within)
+    if within:  # with 3, two draws of K-means++ are equally good
+        cfg.model.affinity_map.num_background = 2
     cfg.custom_hooks[-1].update(options)
     if plain:  # whether it is in eval mode makes a difference to batch norm
         cfg.model.backbone.norm_cfg = dict(type='BN')
@@ -120,7 +135,7 @@ def test_prototypes_are_centres_of_the_surest_regions(data, plain, options):
     options = {'region': 0.9, 'background': 0.1, 'rounds': 2, **options}
     rounds = options.pop('rounds')
 
-    def draw(stages):
+    def draw(stages, present):
         return model.cam_head(stages[-1])
 
     for _ in range(rounds):
@@ -177,7 +192,7 @@ class Keeper(Hook):
 
 @pytest.mark.parametrize('plain', [True, False])
 def test_the_last_validation_sees_the_map_and_the_heads_scores(data, plain):
-    cfg = config(data, plain, **{'train_cfg.max_epochs': 2})
+    cfg = config(data, plain, **WITHIN, **{'train_cfg.max_epochs': 2})
     # A fixed network: validations differ by the map alone.
     cfg.optim_wrapper.optimizer.lr = 0.0
     if not plain:
@@ -195,7 +210,7 @@ def test_the_last_validation_sees_the_map_and_the_heads_scores(data, plain):
         batch = model.data_preprocessor(batch, training=False)
         with torch.no_grad():
             stages = model.extract_stages(batch['inputs'])
-        logits = model.affinity_map(stages)
+        logits = model.affinity_map(stages, shown(LABELS[number]))
         expected = F.interpolate(logits.relu(), (32, 32), mode='bilinear')[0]
         peak = expected.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
         assert_close(after[number][0], expected / peak)
@@ -203,21 +218,37 @@ def test_the_last_validation_sees_the_map_and_the_heads_scores(data, plain):
         assert torch.equal(after[number][1], before[number][1])
 
 
-def test_pseudo_labels_take_the_map_and_the_heads_scores(data):
-    model = train(config(data)).model.eval()
+@pytest.mark.parametrize('within', [{}, WITHIN])
+def test_pseudo_labels_take_the_map_and_the_heads_scores(data, within):
+    model = train(config(data, **within)).model.eval()
     image = mmcv.imread(str(data / 'images/3.png'))
     with torch.no_grad():
         x = torch.from_numpy(image.transpose(2, 0, 1).copy())
         x = model.data_preprocessor(dict(inputs=[x], data_samples=None))
         stages = model.extract_stages(x['inputs'])
-        expected = model.affinity_map(stages).relu()
-    given = [image], [[0, 1]], [1.0], False
+        expected = model.affinity_map(stages, shown([0, 2])).relu()
+        of_all = model.affinity_map(stages).relu()
+    given = [image], [[0, 2]], [1.0], False
     (with_map,) = infer_cams(model, *given)
-    assert_close(with_map.maps[0], expected[0, :2].half())
+    assert_close(with_map.maps[0], expected[0, [0, 2]].half())
+    assert torch.equal(of_all, expected) == (not within)
     model.affinity_map.filled.fill_(False)
     (without,) = infer_cams(model, *given)
     assert torch.equal(with_map.scores, without.scores)
     assert not torch.equal(with_map.maps[0], without.maps[0])
+
+
+def test_an_image_has_the_same_map_among_others(data):
+    model = train(config(data, **WITHIN)).model
+    images = [mmcv.imread(str(data / f'images/{n}.png')) for n in range(4)]
+    classes = [*LABELS[:3], None]
+    options = [1.0, 1.5], True, torch.tensor([0.0, 0.0, 1.1])
+    together = infer_cams(model, images, classes, *options)
+    assert together[3].classes == [0, 1]
+    for image, given, found in zip(images, classes, together, strict=True):
+        (alone,) = infer_cams(model, [image], [given], *options)
+        for one, other in zip(found.maps, alone.maps, strict=True):
+            assert_close(one, other, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize('plain', [True, False])
