@@ -72,6 +72,7 @@ def draw(
     present = list(item.classes)
     shown = torch.zeros(1, model.num_classes, dtype=torch.bool)
     shown[0, present] = True
+    shown = shown.to(inputs.device)
     logits = [model.cam_head(stages[-1]), model.affinity_map(stages, shown)]
     if model.cls_head is not None:
         logits.append(model.head_logits(stages[-1]))
