@@ -137,9 +137,8 @@ def mean_of_alike(
     values, known = maps.flatten(2), valid.flatten(1)[:, None]
     parts = []
     # All pairs of cells at a time would fill the memory at a small stride.
-    for part, own in zip(
-        cells.split(256, dim=2), values.split(256, dim=2), strict=True
-    ):
+    for first in range(0, cells.shape[2], 256):
+        part, own = (x[..., first : first + 256] for x in (cells, values))
         weights = (part.mT @ cells - threshold).clamp(min=0) * known
         total = weights.sum(dim=2)[:, None]
         mean = values @ weights.mT / torch.where(total > 0, total, 1)
