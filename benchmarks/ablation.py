@@ -51,6 +51,11 @@ CONTRAST_ONLY = (
 X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.1, 0.3))
 MEMORY, MAP = 'custom_hooks.0', 'model.affinity_map'
 NO_OWN, NO_ALIKE = f'{MAP}.own_region=None', f'{MAP}.alike=None'
+STRIDE_32 = (
+    'model.backbone.strides=(1,2,2,2,1,2,1)',
+    'model.backbone.dilations=(1,1,1,1,1,1,1)',
+    'pseudo_label.scales=(1.5,2.0)',
+)
 K3, K30 = (f'{MAP}.num_prototypes={k}' for k in (3, 30))
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
@@ -81,6 +86,7 @@ ROWS = {
         options=('pseudo_label.background.threshold=0.3',),
     ),
     'photos-cam': Row(f'cam{PHOTOS}'),
+    'photos-cam-s32': Row(f'cam{PHOTOS}', options=STRIDE_32),
     'photos-cam-map': Row(f'cam{PHOTOS}_affinity-map', 'photos-cam'),
     'photos-contrast': Row(f'rca{PHOTOS}_cosine', options=CONTRAST_ONLY),
     'photos-contrast-map': Row(f'rca{PHOTOS}', 'photos-contrast'),

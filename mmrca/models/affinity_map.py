@@ -39,13 +39,13 @@ class AffinityMap(nn.Module):
             none.
         own_background: Share of their maximum below which the maps lie in
             the image's own background.
-        alike: Cosine from which on cells of an image are alike, over which
-            the maps are averaged
+        alike: Cosine, in 0..1, from which on cells of an image are alike,
+            over which the maps are averaged
             (:func:`mmrca.ops.affinity_map.mean_of_alike`); ``None`` leaves
             them.
 
     Raises:
-        ValueError: A share or ``alike`` is out of its range.
+        ValueError: A share or ``alike`` is no number in 0..1.
 
     Attributes:
         prototypes: [L, K, D] float32 of length 1.
@@ -68,15 +68,18 @@ class AffinityMap(nn.Module):
         alike: float | None = None,
     ) -> None:
         super().__init__()
-        for name, value, low in (
-            ('own_region', own_region, 0),
-            ('own_background', own_background, 0),
-            ('alike', alike, -1),
+        for name, value in (
+            ('own_region', own_region),
+            ('own_background', own_background),
+            ('alike', alike),
         ):
-            if value is not None and not low <= value <= 1:
+            if value is None and name != 'own_background':
+                continue
+            number = isinstance(value, (int, float))
+            if isinstance(value, bool) or not number or not 0 <= value <= 1:
                 raise ValueError(
-                    f'model.affinity_map.{name} must be in {low}..1, not '
-                    f'{value}.'
+                    f'model.affinity_map.{name} must be a number in 0..1, '
+                    f'not {value!r}.'
                 )
         self.temperature = temperature
         self.own_region = own_region

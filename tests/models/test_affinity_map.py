@@ -54,10 +54,17 @@ def test_without_labels_all_classes_take_part():
 
 @pytest.mark.parametrize(
     ('name', 'value'),
-    [('own_region', 40), ('own_background', -0.1), ('alike', 1.2)],
+    [
+        ('own_region', 40),
+        ('own_region', True),
+        ('own_background', -0.1),
+        ('alike', 1.2),
+        ('alike', 'abc'),
+        ('alike', float('nan')),
+    ],
 )
 def test_shares_out_of_their_range_are_an_error(name, value):
-    with pytest.raises(ValueError, match=rf'affinity_map\.{name} .* {value}'):
+    with pytest.raises(ValueError, match=rf'affinity_map\.{name} .*{value}'):
         filled(**{name: value})
 
 
