@@ -25,6 +25,7 @@ from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.model_loader import load_model
 from mmrca.ops.cam import normalize_cam
 from mmrca.picture_sheet import heat, paint, save_sheet
+from mmrca.pseudo_labels.cams import image_stages, present_classes
 from mmrca.pseudo_labels.inputs import (
     LabelInput,
     collect_inputs,
@@ -65,14 +66,10 @@ def draw(
 ) -> list[np.ndarray]:
     """Draw an image's row of the sheet."""
     image = load_image(item.path)
-    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    data = dict(inputs=[pixels], data_samples=None)
-    inputs = model.data_preprocessor(data, training=False)['inputs']
-    stages = model.extract_stages(inputs)
+    stages = image_stages(model, [image])
     present = list(item.classes)
-    shown = torch.zeros(1, model.num_classes, dtype=torch.bool)
-    shown[0, present] = True
-    shown = shown.to(inputs.device)
+    shown = present_classes([present], model.num_classes)
+    shown = shown.to(stages[-1].device)
     logits = [model.cam_head(stages[-1]), model.affinity_map(stages, shown)]
     if model.cls_head is not None:
         logits.append(model.head_logits(stages[-1]))

@@ -82,14 +82,42 @@ def infer_cams(
         else given
         for i, given in enumerate(classes)
     ]
-    present = torch.zeros(scores.shape, dtype=torch.bool)
-    for i, given in enumerate(found):
-        present[i, list(given)] = True
+    present = present_classes(found, model.num_classes)
     maps = [_maps(model, view, present, flip) for view in views]
     return [
         Cams(given, [half(m[i, list(given)]) for m in maps], scores[i])
         for i, given in enumerate(found)
     ]
+
+
+def image_stages(
+    model: nn.Module, images: Sequence[np.ndarray]
+) -> list[Tensor]:
+    """Compute the backbone's feature maps of images of one size.
+
+    Args:
+        model: :class:`mmrca.models.RCA`.
+        images: uint8 [H, W, 3], BGR, all of the same H and W.
+
+    Returns:
+        [N, D_s, h_s, w_s] each, F last.
+    """
+    pixels = [
+        torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in images
+    ]
+    data = {'inputs': pixels, 'data_samples': None}
+    inputs = model.data_preprocessor(data, training=False)['inputs']
+    return model.extract_stages(inputs)
+
+
+def present_classes(
+    classes: Sequence[Sequence[int]], num_classes: int
+) -> Tensor:
+    """Mark the classes of N images: boolean [N, L] of their numbers."""
+    present = torch.zeros(len(classes), num_classes, dtype=torch.bool)
+    for row, given in zip(present, classes, strict=True):
+        row[list(given)] = True
+    return present
 
 
 def half(maps: Tensor) -> Tensor:
@@ -107,12 +135,10 @@ class _View(NamedTuple):
 def _view(
     model: nn.Module, images: Sequence[np.ndarray], scale: float, flip: bool
 ) -> _View:
-    pixels = [_pixels(_resize(image, scale)) for image in images]
+    views = [_resize(image, scale) for image in images]
     if flip:
-        pixels += [image.flip(-1) for image in pixels]
-    data = {'inputs': pixels, 'data_samples': None}
-    inputs = model.data_preprocessor(data, training=False)['inputs']
-    stages = model.extract_stages(inputs)
+        views += [view[:, ::-1] for view in views]
+    stages = image_stages(model, views)
     return _View(stages, model.head_logits(stages[-1]))
 
 
@@ -126,10 +152,6 @@ def _maps(
         maps, mirrored = maps.chunk(2)
         maps = maps + mirrored.flip(-1)
     return maps
-
-
-def _pixels(image: np.ndarray) -> Tensor:
-    return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
 def _resize(image: np.ndarray, scale: float) -> np.ndarray:

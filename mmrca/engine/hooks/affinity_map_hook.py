@@ -24,6 +24,7 @@ from mmrca.model_loader import unwrap
 from mmrca.models.affinity_map import AffinityMap
 from mmrca.ops.kmeans import kmeans
 from mmrca.ops.region import confident_masks, region_embeddings
+from mmrca.pseudo_labels.cams import image_stages, present_classes
 from mmrca.pseudo_labels.inputs import load_image
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import HOOKS
@@ -196,13 +197,9 @@ def _image_rows(
 ) -> tuple[Tensor, Tensor]:
     """Compute one image's rows [R, D] of length 1 and their class [R]."""
     image = load_image(info['img_path'], Settings.max_side)
-    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    data = dict(inputs=[pixels], data_samples=None)
-    inputs = model.data_preprocessor(data, training=False)['inputs']
-    stages = model.extract_stages(inputs)
-    present = torch.zeros(1, model.num_classes, dtype=torch.bool)
-    present[0, list(info['gt_label'])] = True
-    present = present.to(inputs.device)
+    stages = image_stages(model, [image])
+    present = present_classes([info['gt_label']], model.num_classes)
+    present = present.to(stages[-1].device)
     if model.affinity_map.filled:
         cam = model.affinity_map(stages, present)
     else:
