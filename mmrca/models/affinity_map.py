@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmrca.checks import check_share
 from mmrca.ops.affinity_map import (
     affinity_map,
     concat_stages,
@@ -68,19 +69,10 @@ class AffinityMap(nn.Module):
         alike: float | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ('own_region', own_region),
-            ('own_background', own_background),
-            ('alike', alike),
-        ):
-            if value is None and name != 'own_background':
-                continue
-            number = isinstance(value, (int, float))
-            if isinstance(value, bool) or not number or not 0 <= value <= 1:
-                raise ValueError(
-                    f'model.affinity_map.{name} must be a number in 0..1, '
-                    f'not {value!r}.'
-                )
+        check_share('model.affinity_map.own_background', own_background)
+        for name, value in dict(own_region=own_region, alike=alike).items():
+            if value is not None:
+                check_share(f'model.affinity_map.{name}', value)
         self.temperature = temperature
         self.own_region = own_region
         self.own_background = own_background

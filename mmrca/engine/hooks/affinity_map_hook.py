@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
 
+from mmrca.checks import check_share
 from mmrca.model_loader import unwrap
 from mmrca.models.affinity_map import AffinityMap
 from mmrca.ops.kmeans import kmeans
@@ -46,7 +47,7 @@ class AffinityMapHook(Hook):
             then by the map of the round before.
 
     Raises:
-        ValueError: A share is outside 0..1, or ``rounds`` below 1.
+        ValueError: A share is no number in 0..1, or ``rounds`` below 1.
     """
 
     # Before CheckpointHook.
@@ -56,10 +57,7 @@ class AffinityMapHook(Hook):
         self, region: float = 0.9, background: float = 0.1, rounds: int = 2
     ) -> None:
         for name, share in dict(region=region, background=background).items():
-            if not 0 <= share <= 1:
-                raise ValueError(
-                    f'AffinityMapHook.{name} must be in 0..1, not {share}.'
-                )
+            check_share(f'AffinityMapHook.{name}', share)
         if rounds < 1:
             raise ValueError(
                 f'AffinityMapHook.rounds must be 1 or more, not {rounds}.'

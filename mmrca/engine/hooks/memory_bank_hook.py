@@ -6,6 +6,7 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from torch import Generator, Tensor
 
+from mmrca.checks import check_share
 from mmrca.model_loader import unwrap
 from mmrca.models.region_memory import RegionMemory
 from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
@@ -37,7 +38,7 @@ class MemoryBankHook(Hook):
             code does, instead of each into its image's row.
 
     Raises:
-        ValueError: A share is outside 0..1, a period is not positive or
+        ValueError: A share is no number in 0..1, a period is not positive or
             ``kmeans`` is none of the two.
     """
 
@@ -59,10 +60,7 @@ class MemoryBankHook(Hook):
         ring: bool = False,
     ) -> None:
         for name, share in dict(momentum=momentum, gate=gate).items():
-            if not 0 <= share <= 1:
-                raise ValueError(
-                    f'MemoryBankHook.{name} must be in 0..1, not {share}.'
-                )
+            check_share(f'MemoryBankHook.{name}', share)
         if refresh_interval < 1:
             raise ValueError(
                 'MemoryBankHook.refresh_interval must be 1 or more, not '

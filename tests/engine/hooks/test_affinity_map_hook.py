@@ -365,11 +365,13 @@ def test_there_is_at_least_one_round(data):
         tiny.runner(cfg)
 
 
-@pytest.mark.parametrize('name', ['region', 'background'])
-def test_a_share_outside_0_to_1_is_an_error(data, name):
+@pytest.mark.parametrize(
+    ('name', 'value'), [('region', 1.5), ('background', 'low')]
+)
+def test_what_is_no_share_is_an_error(data, name, value):
     cfg = config(data)
-    cfg.custom_hooks[-1][name] = 1.5
-    with pytest.raises(ValueError, match=f'{name} must be in 0..1'):
+    cfg.custom_hooks[-1][name] = value
+    with pytest.raises(ValueError, match=f'{name} must be a number in 0..1'):
         tiny.runner(cfg)
 
 
