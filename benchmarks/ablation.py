@@ -48,7 +48,7 @@ CONTRAST_ONLY = (
     'model.cls_head=None',
     'model.cam_head.loss_weight=1.0',
 )
-X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.1, 0.3))
+X3, X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.03, 0.1, 0.3))
 MEMORY, MAP = 'custom_hooks.0', 'model.affinity_map'
 NO_OWN, NO_ALIKE = f'{MAP}.own_region=None', f'{MAP}.alike=None'
 STRIDE_32 = (
@@ -56,6 +56,14 @@ STRIDE_32 = (
     'model.backbone.dilations=(1,1,1,1,1,1,1)',
     'pseudo_label.scales=(1.5,2.0)',
 )
+STRIDE_16 = 'model.backbone.strides=(1,2,2)'
+ROWS_A_CLASS = 'train_dataloader.dataset.rows_per_class'
+PROJECTION = (
+    'model.projection.type=mmrca.QueryProjection',
+    'model.projection.channels=128',
+)
+SOFTER = 'model.aggregation.temperature=0.3'
+MEMORY_K = 'model.memory.num_prototypes'
 K3, K30 = (f'{MAP}.num_prototypes={k}' for k in (3, 30))
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
@@ -73,12 +81,27 @@ ROWS = {
     ),
     'toy-gate-0': Row('rca_r18_toy', options=(f'{MEMORY}.gate=0',)),
     'toy-warm-up-0': Row('rca_r18_toy', options=(f'{MEMORY}.warm_up=0',)),
+    'toy-rows-20': Row('rca_r18_toy', options=(f'{ROWS_A_CLASS}=20',)),
+    'toy-ring': Row(
+        'rca_r18_toy', options=(f'{ROWS_A_CLASS}=500', f'{MEMORY}.ring=True')
+    ),
+    'toy-projection': Row('rca_r18_toy', options=PROJECTION),
+    'toy-stride-16': Row('rca_r18_toy', options=(STRIDE_16,)),
+    'toy-cam-stride-16': Row('cam_r18_toy', options=(STRIDE_16,)),
     'toy-no-own': Row('rca_r18_toy', 'toy-contrast-x10', (NO_OWN,)),
     'toy-k-3': Row('rca_r18_toy', 'toy-contrast-x10', (K3,)),
     'toy-k-30': Row('rca_r18_toy', 'toy-contrast-x10', (K30,)),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
+    'toy-rca-temperature-.3': Row('rca_r18_toy_cosine', options=(SOFTER,)),
+    'toy-rca-k-3': Row('rca_r18_toy_cosine', options=(f'{MEMORY_K}=3',)),
+    'toy-rca-refresh-4': Row(
+        'rca_r18_toy_cosine', options=(f'{MEMORY}.refresh_interval=4',)
+    ),
+    'toy-rca-warm-start': Row(
+        'rca_r18_toy_cosine', options=(f'{MEMORY}.warm_start=True',)
+    ),
     'toy-paper': Row('rca_r18_toy_paper'),
     # Its maps tell the criterion of 'auto' nothing.
     'toy-released': Row(
@@ -99,6 +122,16 @@ ROWS = {
         f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X10)
     ),
     'photos-contrast-x10-map': Row(f'rca{PHOTOS}', 'photos-contrast-x10'),
+    'photos-contrast-s32': Row(
+        f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, *STRIDE_32)
+    ),
+    'photos-contrast-s32-map': Row(
+        f'rca{PHOTOS}', 'photos-contrast-s32', STRIDE_32
+    ),
+    'photos-contrast-x3': Row(
+        f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X3)
+    ),
+    'photos-contrast-x3-map': Row(f'rca{PHOTOS}', 'photos-contrast-x3'),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
     'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),

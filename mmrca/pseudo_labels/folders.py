@@ -52,8 +52,9 @@ def _check_folder(folder: Path, names: Sequence[str]) -> None:
     missing = [n for n in names if not (folder / f'{n}.png').is_file()]
     if missing:
         raise FileNotFoundError(
-            f'{len(missing)} of {len(names)} labels are not in {folder}, '
-            f'first {missing[0]}.png; complete it or shorten the split'
+            f'{len(missing)} of the {len(names)} PNGs of the split are not in '
+            f'{folder}, first {missing[0]}.png; complete it or shorten the '
+            'split'
         )
 
 

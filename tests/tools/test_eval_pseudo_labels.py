@@ -89,7 +89,10 @@ def test_open_pixels_and_coverage_by_hand(tool, place):
 @pytest.mark.parametrize(
     ('damage', 'said'),
     [
-        (lambda p: (p / 'pred/b.png').unlink(), '1 of 3 labels are not in'),
+        (
+            lambda p: (p / 'pred/b.png').unlink(),
+            '1 of the 3 PNGs of the split are not in',
+        ),
         (lambda p: (p / 'pred/b.png').write_bytes(b'x'), 'pred/b.png cannot'),
         (
             lambda p: Image.new('L', (3, 3)).save(p / 'pred/b.png'),
