@@ -48,7 +48,7 @@ CONTRAST_ONLY = (
     'model.cls_head=None',
     'model.cam_head.loss_weight=1.0',
 )
-X3, X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.03, 0.1, 0.3))
+X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.1, 0.3))
 MEMORY, MAP = 'custom_hooks.0', 'model.affinity_map'
 NO_OWN, NO_ALIKE = f'{MAP}.own_region=None', f'{MAP}.alike=None'
 STRIDE_32 = (
@@ -103,6 +103,13 @@ ROWS = {
         'rca_r18_toy_cosine', options=(f'{MEMORY}.warm_start=True',)
     ),
     'toy-paper': Row('rca_r18_toy_paper'),
+    # The paper with one thing done as released.
+    'toy-branches': Row('rca_r18_toy_branches'),
+    'toy-learned-aggregation': Row('rca_r18_toy_learned-aggregation'),
+    'toy-query-projection': Row('rca_r18_toy_query-projection'),
+    'toy-raw-affinity': Row('rca_r18_toy_raw-affinity'),
+    'toy-ring-and-noise': Row('rca_r18_toy_ring'),
+    'toy-softmax-regions': Row('rca_r18_toy_softmax-regions'),
     # Its maps tell the criterion of 'auto' nothing.
     'toy-released': Row(
         'rca_r18_toy_as-released',
@@ -128,10 +135,6 @@ ROWS = {
     'photos-contrast-s32-map': Row(
         f'rca{PHOTOS}', 'photos-contrast-s32', STRIDE_32
     ),
-    'photos-contrast-x3': Row(
-        f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X3)
-    ),
-    'photos-contrast-x3-map': Row(f'rca{PHOTOS}', 'photos-contrast-x3'),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
     'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),
