@@ -16,6 +16,7 @@ choose, and of the labels, unlabelled pixels wrong.
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -48,7 +49,8 @@ CONTRAST_ONLY = (
     'model.cls_head=None',
     'model.cam_head.loss_weight=1.0',
 )
-X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.1, 0.3))
+X1, X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.01, 0.1, 0.3))
+NO_MIXUP = 'model.loss_nce.beta=None'
 MEMORY, MAP = 'custom_hooks.0', 'model.affinity_map'
 NO_OWN, NO_ALIKE = f'{MAP}.own_region=None', f'{MAP}.alike=None'
 STRIDE_32 = (
@@ -75,7 +77,8 @@ ROWS = {
     'toy-contrast-x30': Row('rca_r18_toy_contrast-only', options=(X30,)),
     'toy-contrast-x30-map': Row('rca_r18_toy', 'toy-contrast-x30'),
     # The recipe with one choice changed.
-    'toy-no-mixup': Row('rca_r18_toy', options=('model.loss_nce.beta=None',)),
+    'toy-no-mixup': Row('rca_r18_toy', options=(NO_MIXUP,)),
+    'toy-no-mixup-x1': Row('rca_r18_toy', options=(NO_MIXUP, X1)),
     'toy-momentum-.99': Row(
         'rca_r18_toy', options=(f'{MEMORY}.momentum=.99',)
     ),
@@ -257,7 +260,7 @@ def table(work_dir: Path) -> str:
         found = [json.loads(f.read_text())['against_masks'] for f in files]
         cells = [
             name,
-            row.config,
+            settings(row),
             ' '.join(file.parent.name for file in files),
             spread([f['cam']['mIoU_strict'] for f in found]),
             spread([f['cam']['best_with_masks']['mIoU'] for f in found]),
@@ -265,6 +268,13 @@ def table(work_dir: Path) -> str:
         ]
         lines.append(f'| {" | ".join(cells)} |')
     return '\n'.join(lines)
+
+
+def settings(row: Row) -> str:
+    """Write a row's config and how it departs from it."""
+    trained = [f'on {row.training}'] if row.training else []
+    options = (re.sub(r'^[\w.]*\.', '', option) for option in row.options)
+    return ', '.join([row.config, *trained, *options])
 
 
 def spread(values: list[float]) -> str:
