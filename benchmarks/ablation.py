@@ -64,6 +64,7 @@ PROJECTION = (
     'model.projection.type=mmrca.QueryProjection',
     'model.projection.channels=128',
 )
+DETACHED = 'model.aggregation.detach=True'
 SOFTER = 'model.aggregation.temperature=0.3'
 MEMORY_K = 'model.memory.num_prototypes'
 K3, K30 = (f'{MAP}.num_prototypes={k}' for k in (3, 30))
@@ -97,6 +98,7 @@ ROWS = {
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
+    'toy-rca-detached': Row('rca_r18_toy_detached'),
     'toy-rca-temperature-.3': Row('rca_r18_toy_cosine', options=(SOFTER,)),
     'toy-rca-k-3': Row('rca_r18_toy_cosine', options=(f'{MEMORY_K}=3',)),
     'toy-rca-refresh-4': Row(
@@ -139,6 +141,7 @@ ROWS = {
         f'rca{PHOTOS}', 'photos-contrast-s32', STRIDE_32
     ),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
+    'photos-rca-detached': Row(f'rca{PHOTOS}_cosine', options=(DETACHED,)),
     'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),
 }

@@ -23,6 +23,8 @@ class SemanticAggregation(nn.Module):
         learned_channels: D, to learn projections of queries, keys, values
             and of their sum, as the released code does; ``None`` for the
             paper's aggregation, which has no parameters.
+        detach: Keep the gradient of what is made of F^ from F, so that the
+            second head learns from the features and they not from it.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class SemanticAggregation(nn.Module):
         cosine: bool,
         softmax: bool = True,
         learned_channels: int | None = None,
+        detach: bool = False,
     ) -> None:
         super().__init__()
         self.temperature = temperature
         self.cosine = cosine
         self.softmax = softmax
+        self.detach = detach
         self.projections = None
         if learned_channels is not None:
             # Without biases F' stays 0 until there are prototypes.
@@ -61,6 +65,8 @@ class SemanticAggregation(nn.Module):
         Returns:
             F^ = [F, F'], [N, 2D, h, w].
         """
+        if self.detach:
+            features = features.detach()
         # A raw dot product overflows in half precision.
         with torch.autocast(features.device.type, enabled=False):
             known = aggregate(

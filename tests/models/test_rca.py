@@ -103,6 +103,20 @@ def test_bfloat16_autocast_changes_little(tmp_path, released):
         torch.testing.assert_close(low_losses[key], value, rtol=0.05, atol=0.0)
 
 
+def test_a_detached_aggregation_trains_the_second_head_only(config):
+    detached = copy.deepcopy(config)
+    detached.aggregation.detach = True
+    losses, trained = [], []
+    for cfg in (config, detached):
+        model = build(cfg)
+        losses.append(model.loss(**batch([[0, 1], [2]]))['loss_cls'])
+        losses[-1].backward()
+        parts = [n for n, p in model.named_parameters() if p.grad is not None]
+        trained.append({name.split('.')[0] for name in parts})
+    assert torch.equal(*losses)
+    assert trained == [{'backbone', 'cls_head'}, {'cls_head'}]
+
+
 def test_an_empty_region_mask_is_no_region(config):
     model = build(config)
     torch.nn.init.zeros_(model.cam_head.conv.weight)  # P is its own mean
