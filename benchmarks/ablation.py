@@ -44,11 +44,6 @@ class Row(NamedTuple):
 
 
 PHOTOS = '_mobilenet-v2_8e_voc20-mini'
-CONTRAST_ONLY = (
-    'model.aggregation=None',
-    'model.cls_head=None',
-    'model.cam_head.loss_weight=1.0',
-)
 X1, X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.01, 0.1, 0.3))
 NO_MIXUP = 'model.loss_nce.beta=None'
 MEMORY, MAP = 'custom_hooks.0', 'model.affinity_map'
@@ -64,9 +59,10 @@ PROJECTION = (
     'model.projection.type=mmrca.QueryProjection',
     'model.projection.channels=128',
 )
-DETACHED = 'model.aggregation.detach=True'
 SOFTER = 'model.aggregation.temperature=0.3'
 MEMORY_K = 'model.memory.num_prototypes'
+# For maps that tell the criterion of 'auto' nothing.
+AT_3 = 'pseudo_label.background.threshold=0.3'
 K3, K30 = (f'{MAP}.num_prototypes={k}' for k in (3, 30))
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
@@ -109,39 +105,32 @@ ROWS = {
     ),
     'toy-paper': Row('rca_r18_toy_paper'),
     # The paper with one thing done as released.
-    'toy-branches': Row('rca_r18_toy_branches'),
+    'toy-branches': Row('rca_r18_toy_branches', options=(AT_3,)),
     'toy-learned-aggregation': Row('rca_r18_toy_learned-aggregation'),
     'toy-query-projection': Row('rca_r18_toy_query-projection'),
     'toy-raw-affinity': Row('rca_r18_toy_raw-affinity'),
     'toy-ring-and-noise': Row('rca_r18_toy_ring'),
     'toy-softmax-regions': Row('rca_r18_toy_softmax-regions'),
-    # Its maps tell the criterion of 'auto' nothing.
-    'toy-released': Row(
-        'rca_r18_toy_as-released',
-        options=('pseudo_label.background.threshold=0.3',),
-    ),
+    'toy-released': Row('rca_r18_toy_as-released', options=(AT_3,)),
     'photos-cam': Row(f'cam{PHOTOS}'),
     'photos-cam-s32': Row(f'cam{PHOTOS}', options=STRIDE_32),
     'photos-cam-map': Row(f'cam{PHOTOS}_affinity-map', 'photos-cam'),
-    'photos-contrast': Row(f'rca{PHOTOS}_cosine', options=CONTRAST_ONLY),
+    'photos-contrast': Row(f'rca{PHOTOS}_contrast-only'),
     'photos-contrast-map': Row(f'rca{PHOTOS}', 'photos-contrast'),
     'photos-no-own': Row(f'rca{PHOTOS}', 'photos-contrast', (NO_OWN,)),
     'photos-no-alike': Row(f'rca{PHOTOS}', 'photos-contrast', (NO_ALIKE,)),
     'photos-no-own-alike': Row(
         f'rca{PHOTOS}', 'photos-contrast', (NO_OWN, NO_ALIKE)
     ),
-    'photos-contrast-x10': Row(
-        f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, X10)
-    ),
+    'photos-contrast-x10': Row(f'rca{PHOTOS}_contrast-only', options=(X10,)),
     'photos-contrast-x10-map': Row(f'rca{PHOTOS}', 'photos-contrast-x10'),
     'photos-contrast-s32': Row(
-        f'rca{PHOTOS}_cosine', options=(*CONTRAST_ONLY, *STRIDE_32)
+        f'rca{PHOTOS}_contrast-only', options=STRIDE_32
     ),
     'photos-contrast-s32-map': Row(
         f'rca{PHOTOS}', 'photos-contrast-s32', STRIDE_32
     ),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
-    'photos-rca-detached': Row(f'rca{PHOTOS}_cosine', options=(DETACHED,)),
     'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),
 }
