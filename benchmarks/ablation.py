@@ -59,6 +59,7 @@ PROJECTION = (
     'model.projection.type=mmrca.QueryProjection',
     'model.projection.channels=128',
 )
+LEARNED = 'model.aggregation.learned_channels=128'
 SOFTER = 'model.aggregation.temperature=0.3'
 MEMORY_K = 'model.memory.num_prototypes'
 # For maps that tell the criterion of 'auto' nothing.
@@ -95,6 +96,9 @@ ROWS = {
     'toy-rca': Row('rca_r18_toy_cosine'),
     'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
     'toy-rca-detached': Row('rca_r18_toy_detached'),
+    'toy-rca-learned-map': Row(
+        'rca_r18_toy_cosine_affinity-map', options=(LEARNED, X10)
+    ),
     'toy-rca-temperature-.3': Row('rca_r18_toy_cosine', options=(SOFTER,)),
     'toy-rca-k-3': Row('rca_r18_toy_cosine', options=(f'{MEMORY_K}=3',)),
     'toy-rca-refresh-4': Row(
