@@ -269,7 +269,11 @@ def table(work_dir: Path) -> str:
 def settings(row: Row) -> str:
     """Write a row's config and how it departs from it."""
     trained = [f'on {row.training}'] if row.training else []
-    options = (re.sub(r'^[\w.]*\.', '', option) for option in row.options)
+    # 'model.loss_nce.beta=None' is written 'loss_nce.beta=None'.
+    options = [
+        re.search(r'([a-z_]+\.)?[a-z_]+=.*', option)[0]
+        for option in row.options
+    ]
     return ', '.join([row.config, *trained, *options])
 
 

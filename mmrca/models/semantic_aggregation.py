@@ -23,8 +23,8 @@ class SemanticAggregation(nn.Module):
         learned_channels: D, to learn projections of queries, keys, values
             and of their sum, as the released code does; ``None`` for the
             paper's aggregation, which has no parameters.
-        detach: Keep the gradient of what is made of F^ from F, so that the
-            second head learns from the features and they not from it.
+        detach: Stop the gradient at F: the second head learns from the
+            features, but does not train them.
     """
 
     def __init__(
