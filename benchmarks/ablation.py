@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmrca.cli import load_config, run
+from mmrca.launch import die_with_parent
 
 REPO = Path(__file__).parents[1]
 
@@ -160,7 +161,8 @@ def perform(name: str, seed: int, work_dir: Path) -> None:
     row, folder = ROWS[name], work_dir / name / str(seed)
     if (folder / 'labels.json').exists():
         return
-    print(f'{name}, seed {seed}', file=sys.stderr, flush=True)
+    what = f'{name}, seed {seed}: logs in {folder}'
+    print(what, file=sys.stderr, flush=True)
     checkpoint = train(row.training or name, seed, work_dir)
     if row.training:
         checkpoint = with_map(row, seed, checkpoint, folder)
@@ -237,6 +239,7 @@ def call(log: Path, script: Path, *arguments: object) -> None:
             stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
+            preexec_fn=die_with_parent,
         ).returncode
     if code:
         raise ValueError(f'{script} failed, {log} says why')

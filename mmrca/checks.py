@@ -16,3 +16,20 @@ def check_share(name: str, value: Any) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not 0 <= value <= 1:
         raise ValueError(f'{name} must be a number in 0..1, not {value!r}.')
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is no whole number, or too small.
+
+    Args:
+        name: Of the option, for the error.
+        value: As given.
+        least: The smallest one allowed.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if type(value) is not int or value < least:
+        raise ValueError(
+            f'{name} must be a whole number from {least} on, not {value!r}.'
+        )

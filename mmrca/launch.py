@@ -1,6 +1,9 @@
 """Running a tool as several processes, on a machine without a GPU too."""
 
+import ctypes
 import os
+import signal
+import sys
 from argparse import ArgumentParser
 from datetime import timedelta
 
@@ -10,7 +13,18 @@ from mmengine.device import get_device
 from mmengine.dist import init_dist
 from torch.distributed import init_process_group, is_initialized
 
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _DAYS = timedelta(days=7)  # the fastest process waits for the slowest
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the one that made it is killed.
+
+    For ``preexec_fn`` of :mod:`subprocess`: a step that lived on would write
+    into the folder of its successor.
+    """
+    if sys.platform == 'linux':
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def add_launcher(parser: ArgumentParser) -> None:

@@ -9,10 +9,8 @@ command a user would type. A step that is done is not done again.
 """
 
 import argparse
-import ctypes
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -29,6 +27,7 @@ from prettytable import PrettyTable
 from torch import Tensor, nn
 
 from mmrca.cli import load_config, run
+from mmrca.launch import die_with_parent
 from mmrca.model_loader import load_model
 from mmrca.picture_sheet import heat, paint, save_sheet
 from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
@@ -48,7 +47,6 @@ CAM = CONFIGS / 'rca' / 'cam_r18_toy.py'
 RCA = CONFIGS / 'rca' / 'rca_r18_toy.py'
 SEG = CONFIGS / 'rca_seg' / 'deeplabv3plus_r18_toy.py'
 PICTURES = 8
-_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class Step(NamedTuple):
@@ -140,15 +138,6 @@ def _test(root: Path, name: str) -> list[str | Path]:
 
 def _mark(root: Path, step: Step) -> Path:
     return root / f'{step.name}.done'
-
-
-def die_with_parent() -> None:
-    """Have the kernel end a step when the demo is killed.
-
-    A step that lived on would write into the folder of its successor.
-    """
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def take(step: Step, root: Path) -> None:

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
 
-from mmrca.checks import check_share
+from mmrca.checks import check_count, check_share
 from mmrca.model_loader import unwrap
 from mmrca.models.affinity_map import AffinityMap
 from mmrca.ops.kmeans import kmeans
@@ -58,10 +58,7 @@ class AffinityMapHook(Hook):
     ) -> None:
         for name, share in dict(region=region, background=background).items():
             check_share(f'AffinityMapHook.{name}', share)
-        if rounds < 1:
-            raise ValueError(
-                f'AffinityMapHook.rounds must be 1 or more, not {rounds}.'
-            )
+        check_count('AffinityMapHook.rounds', rounds, 1)
         self.region = region
         self.background = background
         self.rounds = rounds

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from torch import Generator, Tensor
 
-from mmrca.checks import check_share
+from mmrca.checks import check_count, check_share
 from mmrca.model_loader import unwrap
 from mmrca.models.region_memory import RegionMemory
 from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
@@ -38,8 +38,8 @@ class MemoryBankHook(Hook):
             code does, instead of each into its image's row.
 
     Raises:
-        ValueError: A share is no number in 0..1, a period is not positive or
-            ``kmeans`` is none of the two.
+        ValueError: A share is no number in 0..1, a period no whole number
+            in its range or ``kmeans`` is none of the two.
     """
 
     # Before CheckpointHook, so that saved prototypes match saved rows, and
@@ -61,11 +61,8 @@ class MemoryBankHook(Hook):
     ) -> None:
         for name, share in dict(momentum=momentum, gate=gate).items():
             check_share(f'MemoryBankHook.{name}', share)
-        if refresh_interval < 1:
-            raise ValueError(
-                'MemoryBankHook.refresh_interval must be 1 or more, not '
-                f'{refresh_interval}.'
-            )
+        check_count('MemoryBankHook.warm_up', warm_up, 0)
+        check_count('MemoryBankHook.refresh_interval', refresh_interval, 1)
         if kmeans not in KMEANS:
             raise ValueError(
                 f"MemoryBankHook.kmeans must be 'torch' or 'sklearn', not "

@@ -338,6 +338,17 @@ def test_a_compiled_training_gives_the_same_model(data):
         torch.testing.assert_close(compiled[key], value, msg=key)
 
 
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [('warm_up', 'soon'), ('warm_up', -1), ('refresh_interval', 0)],
+)
+def test_what_is_no_period_is_an_error(data, name, value):
+    cfg = tiny.config(data)
+    cfg.custom_hooks[0][name] = value
+    with pytest.raises(ValueError, match=f'{name} must be a whole number'):
+        tiny.runner(cfg)
+
+
 KILLER = """
 import os, signal
 from mmengine.hooks import Hook
