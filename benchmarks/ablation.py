@@ -100,6 +100,7 @@ ROWS = {
     'toy-rca-learned-map': Row(
         'rca_r18_toy_cosine_affinity-map', options=(LEARNED, X10)
     ),
+    # Both heads with one choice changed.
     'toy-rca-temperature-.3': Row('rca_r18_toy_cosine', options=(SOFTER,)),
     'toy-rca-k-3': Row('rca_r18_toy_cosine', options=(f'{MEMORY_K}=3',)),
     'toy-rca-refresh-4': Row(

@@ -3,6 +3,11 @@
 from typing import Any
 
 
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a whole or broken number, which no bool is."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def check_share(name: str, value: Any) -> None:
     """Refuse what is no share.
 
@@ -13,8 +18,7 @@ def check_share(name: str, value: Any) -> None:
     Raises:
         ValueError: If it is no number in 0..1.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:
+    if not is_number(value) or not 0 <= value <= 1:
         raise ValueError(f'{name} must be a number in 0..1, not {value!r}.')
 
 
@@ -29,7 +33,7 @@ def check_count(name: str, value: Any, least: int) -> None:
     Raises:
         ValueError: If it is none.
     """
-    if type(value) is not int or value < least:
-        raise ValueError(
-            f'{name} must be a whole number from {least} on, not {value!r}.'
-        )
+    if type(value) is not int:
+        raise ValueError(f'{name} must be a whole number, not {value!r}.')
+    if value < least:
+        raise ValueError(f'{name} must be {least} or more, not {value}.')

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from mmcv.transforms import LoadAnnotations
 from mmseg.datasets import BaseSegDataset
 
+from mmrca.checks import check_count
 from mmrca.registry import DATASETS
 
 from .label_list import find_images, image_ids, read_labels
@@ -75,10 +76,8 @@ class ImageLevelDataset(BaseSegDataset):
                 "metainfo.classes must start with 'background', followed by "
                 f'the classes of the label list; it is {classes}.'
             )
-        if rows_per_class is not None and rows_per_class < 1:
-            raise ValueError(
-                f'rows_per_class must be 1 or more, not {rows_per_class}.'
-            )
+        if rows_per_class is not None:
+            check_count('rows_per_class', rows_per_class, 1)
         self.rows_per_class = rows_per_class
         super().__init__(
             ann_file=ann_file,

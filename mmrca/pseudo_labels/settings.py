@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmrca.checks import is_number
 from mmrca.ops.pixel_adaptive import pixel_adaptive
 from mmrca.pseudo_labels.dense_crf import dense_crf
 
@@ -108,7 +109,7 @@ def _check_refinement(refinement: Any) -> None:
 def _check_number(where: str, value: Any, *words: Any) -> None:
     if value in words:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         choice = ' or '.join(['a number', *map(repr, words)])
         raise ValueError(f'{where} is {value!r}; it must be {choice}')
 

@@ -64,7 +64,9 @@ def test_without_labels_all_classes_take_part():
     ],
 )
 def test_shares_out_of_their_range_are_an_error(name, value):
-    with pytest.raises(ValueError, match=rf'affinity_map\.{name} .*{value}'):
+    with pytest.raises(
+        ValueError, match=rf'affinity_map\.{name} .* {value!r}'
+    ):
         filled(**{name: value})
 
 

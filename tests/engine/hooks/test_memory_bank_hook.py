@@ -339,13 +339,17 @@ def test_a_compiled_training_gives_the_same_model(data):
 
 
 @pytest.mark.parametrize(
-    ('name', 'value'),
-    [('warm_up', 'soon'), ('warm_up', -1), ('refresh_interval', 0)],
+    ('name', 'value', 'said'),
+    [
+        ('warm_up', 'soon', "a whole number, not 'soon'"),
+        ('warm_up', -1, '0 or more, not -1'),
+        ('refresh_interval', 0, '1 or more, not 0'),
+    ],
 )
-def test_what_is_no_period_is_an_error(data, name, value):
+def test_what_is_no_period_is_an_error(data, name, value, said):
     cfg = tiny.config(data)
     cfg.custom_hooks[0][name] = value
-    with pytest.raises(ValueError, match=f'{name} must be a whole number'):
+    with pytest.raises(ValueError, match=f'{name} must be {said}'):
         tiny.runner(cfg)
 
 
