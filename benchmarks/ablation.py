@@ -6,7 +6,7 @@
 
 A training that was stopped goes on, and what is done is not done again; to
 redo a row's seed delete ROW/SEED in the work dir. Rows that differ in the
-affinity map only share their training. A training on the drawn images takes
+prototype CAM only share their training. A training on the drawn images takes
 some minutes on two idle cores, one on the photographs more.
 
 The figures are those of tools/make_pseudo_labels.py for the training images:
@@ -47,8 +47,8 @@ class Row(NamedTuple):
 PHOTOS = '_mobilenet-v2_8e_voc20-mini'
 X1, X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.01, 0.1, 0.3))
 NO_MIXUP = 'model.loss_nce.beta=None'
-MEMORY, MAP = 'custom_hooks.0', 'model.affinity_map'
-NO_OWN, NO_ALIKE = f'{MAP}.own_region=None', f'{MAP}.alike=None'
+MEMORY, MAP = 'custom_hooks.0', 'model.prototype_cam'
+NO_OWN, NO_ALIKE = f'{MAP}.image_region=None', f'{MAP}.self_similarity=None'
 STRIDE_32 = (
     'model.backbone.strides=(1,2,2,2,1,2,1)',
     'model.backbone.dilations=(1,1,1,1,1,1,1)',
@@ -68,7 +68,7 @@ AT_3 = 'pseudo_label.background.threshold=0.3'
 K3, K30 = (f'{MAP}.num_prototypes={k}' for k in (3, 30))
 ROWS = {
     'toy-cam': Row('cam_r18_toy'),
-    'toy-cam-map': Row('cam_r18_toy_affinity-map', 'toy-cam'),
+    'toy-cam-map': Row('cam_r18_toy_prototype-cam', 'toy-cam'),
     'toy-contrast': Row('rca_r18_toy_contrast-only'),
     'toy-contrast-map': Row('rca_r18_toy', 'toy-contrast'),
     'toy-contrast-x10': Row('rca_r18_toy_contrast-only', options=(X10,)),
@@ -95,10 +95,10 @@ ROWS = {
     'toy-k-30': Row('rca_r18_toy', 'toy-contrast-x10', (K30,)),
     'toy-aggregation': Row('rca_r18_toy_aggregation-only'),
     'toy-rca': Row('rca_r18_toy_cosine'),
-    'toy-rca-map': Row('rca_r18_toy_cosine_affinity-map', 'toy-rca'),
+    'toy-rca-map': Row('rca_r18_toy_cosine_prototype-cam', 'toy-rca'),
     'toy-rca-detached': Row('rca_r18_toy_detached'),
     'toy-rca-learned-map': Row(
-        'rca_r18_toy_cosine_affinity-map', options=(LEARNED, X10)
+        'rca_r18_toy_cosine_prototype-cam', options=(LEARNED, X10)
     ),
     # Both heads with one choice changed.
     'toy-rca-temperature-.3': Row('rca_r18_toy_cosine', options=(SOFTER,)),
@@ -120,7 +120,7 @@ ROWS = {
     'toy-released': Row('rca_r18_toy_as-released', options=(AT_3,)),
     'photos-cam': Row(f'cam{PHOTOS}'),
     'photos-cam-s32': Row(f'cam{PHOTOS}', options=STRIDE_32),
-    'photos-cam-map': Row(f'cam{PHOTOS}_affinity-map', 'photos-cam'),
+    'photos-cam-map': Row(f'cam{PHOTOS}_prototype-cam', 'photos-cam'),
     'photos-contrast': Row(f'rca{PHOTOS}_contrast-only'),
     'photos-contrast-map': Row(f'rca{PHOTOS}', 'photos-contrast'),
     'photos-no-own': Row(f'rca{PHOTOS}', 'photos-contrast', (NO_OWN,)),
@@ -137,7 +137,7 @@ ROWS = {
         f'rca{PHOTOS}', 'photos-contrast-s32', STRIDE_32
     ),
     'photos-rca': Row(f'rca{PHOTOS}_cosine'),
-    'photos-rca-map': Row(f'rca{PHOTOS}_cosine_affinity-map', 'photos-rca'),
+    'photos-rca-map': Row(f'rca{PHOTOS}_cosine_prototype-cam', 'photos-rca'),
     'photos-paper': Row(f'rca{PHOTOS}_paper'),
 }
 
@@ -204,14 +204,14 @@ def train(name: str, seed: int, work_dir: Path) -> Path:
 
 
 def with_map(row: Row, seed: int, checkpoint: Path, folder: Path) -> Path:
-    """Fill the affinity map as its hook does when the training ends."""
+    """Fill the prototype CAM as its hook does when the training ends."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / 'with_map.pth'
     if target.exists():
         return target
     call(
         folder / 'map.log',
-        REPO / 'benchmarks' / 'affinity_map.py',
+        REPO / 'benchmarks' / 'prototype_cam.py',
         config_file(row),
         checkpoint,
         target,

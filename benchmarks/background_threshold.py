@@ -18,8 +18,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.model_loader import load_model
+from mmrca.datasets.images import load_image
+from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.metrics import strict_iou
 from mmrca.ops.threshold import (
@@ -28,13 +30,7 @@ from mmrca.ops.threshold import (
     colour_threshold,
 )
 from mmrca.progress import progress
-from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
-from mmrca.pseudo_labels.inputs import (
-    collect_inputs,
-    data_infos,
-    load_image,
-    load_mask,
-)
+from mmrca.pseudo_labels.inputs import collect_inputs, data_infos, load_mask
 from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS
 
@@ -92,7 +88,7 @@ def measure(
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
     classes = dataset.metainfo['classes']
-    model = load_model(config.model, checkpoint, classes)
+    model = load_classifier(config.model, checkpoint, classes)
     how = read_settings(config)
     found, information, agreement, counts, confusion = [], [], [], [], []
     for item in progress(collect_inputs(data_infos(dataset))[0], 'images'):

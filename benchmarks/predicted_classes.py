@@ -17,13 +17,14 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.model_loader import load_model
+from mmrca.datasets.images import load_image
+from mmrca.inference import infer_cams
 from mmrca.ops.metrics import best_f1
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
-from mmrca.pseudo_labels.cams import infer_cams
-from mmrca.pseudo_labels.inputs import collect_inputs, data_infos, load_image
+from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 from mmrca.pseudo_labels.photos import classes_and_palette
 from mmrca.pseudo_labels.settings import Settings, read_settings
 from mmrca.registry import DATASETS
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     init_default_scope(config.get('default_scope', 'mmseg'))
     settings = read_settings(config)
     classes, _ = classes_and_palette(config)
-    model = load_model(config.model, args.checkpoint, classes)
+    model = load_classifier(config.model, args.checkpoint, classes)
     calibrator = Calibrator(config, args.checkpoint, model, settings)
     chosen = calibrator.classes()
     scores, labels = score(config, model, settings)

@@ -1,11 +1,11 @@
-"""Show what the prototypes of an affinity map stand for.
+"""Show what the prototypes of a prototype CAM stand for.
 
     python benchmarks/prototypes.py CONFIG CHECKPOINT OUT.png
 
 A row for each of the config's first images: the prototype that each cell is
 most like, among those of the image's classes, in colours, and of the
 background, in greys, one shade a prototype; the maps of the trained head, the
-affinity map and, where there is one, the map of the second head. It also
+prototype CAM and, where there is one, the map of the second head. It also
 prints how many prototypes a class has and how alike they are.
 """
 
@@ -21,19 +21,19 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.model_loader import load_model
+from mmrca.datasets.images import load_image
+from mmrca.inference import image_stages, present_classes
 from mmrca.ops.cam import normalize_cam
-from mmrca.picture_sheet import heat, paint, save_sheet
-from mmrca.pseudo_labels.cams import image_stages, present_classes
 from mmrca.pseudo_labels.inputs import (
     LabelInput,
     collect_inputs,
     data_infos,
-    load_image,
     load_mask,
 )
 from mmrca.registry import DATASETS
+from tools.picture_sheet import heat, paint, save_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
     classes, palette = (dataset.metainfo[k] for k in ('classes', 'palette'))
-    model = load_model(config.model, args.checkpoint, classes)
+    model = load_classifier(config.model, args.checkpoint, classes)
     inputs, _ = collect_inputs(data_infos(dataset)[: args.images])
     rows = [draw(model, item, palette) for item in inputs]
-    titles = ['photo', 'truth', 'nearest prototype', 'head', 'affinity map']
+    titles = ['photo', 'truth', 'nearest prototype', 'head', 'prototype CAM']
     if model.cls_head is not None:
         titles.append('second head')
     print(save_sheet(args.out, titles, rows))
@@ -70,13 +70,13 @@ def draw(
     present = list(item.classes)
     shown = present_classes([present], model.num_classes)
     shown = shown.to(stages[-1].device)
-    logits = [model.cam_head(stages[-1]), model.affinity_map(stages, shown)]
+    logits = [model.cam_head(stages[-1]), model.prototype_cam(stages, shown)]
     if model.cls_head is not None:
         logits.append(model.head_logits(stages[-1]))
     maps = [
         heat(image, enlarge(maps[0, present], item.size)) for maps in logits
     ]
-    cells, shades = nearest_prototypes(model.affinity_map, stages, present)
+    cells, shades = nearest_prototypes(model.prototype_cam, stages, present)
     nearest = mmcv.imresize(cells, item.size[::-1], interpolation='nearest')
     painted = [
         paint(image, load_mask(item), palette),
@@ -110,7 +110,7 @@ def nearest_prototypes(
 
 def count(model: nn.Module, classes: Sequence[str]) -> None:
     """Print prototypes a class and how alike they are."""
-    part = model.affinity_map
+    part = model.prototype_cam
     kinds = [*zip(classes, part.prototypes, part.valid, strict=True)]
     kinds.append(('background', part.background, part.background_valid))
     print('prototypes, mean cosine between them, and to the background')

@@ -29,8 +29,8 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import interpolate
 
+from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.model_loader import load_model
 from mmrca.ops.metrics import confusion_matrix, strict_iou
 from mmrca.ops.pseudo_label import fuse
 from mmrca.pseudo_labels import labels, line
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         items = list(enlarged(config, root, args.images * args.turns))
         turns = [items[i :: args.turns] for i in range(args.turns)]
         classes, palette = classes_and_palette(config)
-        model = load_model(config.model, args.checkpoint, classes)
+        model = load_classifier(config.model, args.checkpoint, classes)
         (root / 'ours').mkdir()
         (root / 'script').mkdir()
         job = line.Job(

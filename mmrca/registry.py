@@ -48,5 +48,5 @@ WEIGHT_INITIALIZERS = Registry(
     'weight initializer',
     parent=MMENGINE_INITIALIZERS,
     scope='mmrca',
-    locations=['mmrca.models'],
+    locations=['mmrca.checkpoint'],
 )

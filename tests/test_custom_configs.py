@@ -35,7 +35,7 @@ def test_the_classifier_fits_own_images(custom):
     model = MODELS.build(config.model)
     assert model.cam_head.num_classes == 2
     assert len(model.memory.prototypes) == 2
-    assert len(model.affinity_map.prototypes) == 2
+    assert len(model.prototype_cam.prototypes) == 2
     train = DATASETS.build(config.train_dataloader.dataset)
     assert train[1]['data_samples'].gt_label.tolist() == [0, 1]
     assert len(train.metainfo['palette']) == 3

@@ -22,20 +22,20 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
+from picture_sheet import heat, paint, save_sheet
 from PIL import Image
 from prettytable import PrettyTable
 from torch import Tensor, nn
 
+from mmrca.checkpoint import load_classifier
 from mmrca.cli import load_config, run
+from mmrca.datasets.images import load_image
+from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.launch import die_with_parent
-from mmrca.model_loader import load_model
-from mmrca.picture_sheet import heat, paint, save_sheet
-from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
 from mmrca.pseudo_labels.inputs import (
     LabelInput,
     collect_inputs,
     data_infos,
-    load_image,
     load_mask,
 )
 from mmrca.pseudo_labels.settings import read_settings
@@ -240,7 +240,9 @@ def draw_sheet(root: Path) -> Path:
     classes, palette = (dataset.metainfo[k] for k in ('classes', 'palette'))
     models = [
         (
-            load_model(config.model, str(root / name / 'last.pth'), classes),
+            load_classifier(
+                config.model, str(root / name / 'last.pth'), classes
+            ),
             config,
         )
         for name, config in (('cam', plain), ('rca', rca))

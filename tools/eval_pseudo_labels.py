@@ -11,11 +11,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmrca.datasets.list_writer import read_names
 from prettytable import PrettyTable
 
 from mmrca.cli import existing_file, run
-from mmrca.datasets.list_writer import read_names
-from mmrca.pseudo_labels.figures import evaluate
+from mmrca.evaluation.label_quality import evaluate
 from mmrca.pseudo_labels.folders import compare_folders, trim
 
 COLUMNS = dict(

@@ -10,8 +10,9 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from toy_data import CLASSES, make_dataset
+
 from mmrca.cli import run
-from mmrca.datasets.toy import CLASSES, make_dataset
 from mmrca.progress import progress
 
 

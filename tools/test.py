@@ -10,6 +10,7 @@ import argparse
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmrca.checkpoint import check_weights
 from mmrca.cli import (
     ConfigOptions,
     existing_file,
@@ -18,7 +19,6 @@ from mmrca.cli import (
     set_work_dir,
 )
 from mmrca.launch import add_launcher, set_launcher
-from mmrca.model_loader import check_weights
 
 
 def parse_args() -> argparse.Namespace:

@@ -16,6 +16,11 @@ from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from mmrca.checkpoint import (
+    check_backbone,
+    check_weights,
+    read_checkpoint,
+)
 from mmrca.cli import (
     ConfigOptions,
     check_classes,
@@ -25,11 +30,6 @@ from mmrca.cli import (
     set_work_dir,
 )
 from mmrca.launch import add_launcher, set_launcher
-from mmrca.model_loader import (
-    check_backbone,
-    check_weights,
-    read_checkpoint,
-)
 
 
 def parse_args() -> argparse.Namespace:

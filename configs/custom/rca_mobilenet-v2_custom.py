@@ -12,7 +12,7 @@ _base_ = [
 model = dict(
     cam_head=dict(num_classes={{_base_.own_num_classes}}),
     memory=dict(num_classes={{_base_.own_num_classes}}),
-    affinity_map=dict(num_classes={{_base_.own_num_classes}}),
+    prototype_cam=dict(num_classes={{_base_.own_num_classes}}),
 )
 dataset = dict(
     data_root={{_base_.own_root}},

@@ -11,7 +11,8 @@ from mmseg.datasets import BaseSegDataset
 from mmrca.checks import check_count
 from mmrca.registry import DATASETS
 
-from .label_list import find_images, image_ids, read_labels
+from .images import find_images, image_ids
+from .label_list import read_labels
 
 
 @DATASETS.register_module()

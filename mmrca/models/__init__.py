@@ -1,9 +1,8 @@
 """Model parts, registered in :data:`mmrca.registry.MODELS`."""
 
-from .affinity_map import AffinityMap
 from .backbones import VGG16, ResNet38
 from .cam_head import CAMHead
-from .pretrained import Pretrained
+from .prototype_cam import PrototypeCAM
 from .query_projection import QueryProjection
 from .rca import RCA
 from .region_memory import RegionMemory
@@ -13,9 +12,8 @@ from .semantic_aggregation import SemanticAggregation
 __all__ = [
     'RCA',
     'VGG16',
-    'AffinityMap',
     'CAMHead',
-    'Pretrained',
+    'PrototypeCAM',
     'QueryProjection',
     'RegionMemory',
     'RegionMixupNCELoss',

@@ -78,11 +78,11 @@ class RCA(BaseSegmentor):
     With ``cam_head`` alone it is the plain CAM baseline. ``memory`` and
     ``loss_nce`` add the contrast, ``memory``, ``aggregation`` and
     ``cls_head`` the aggregation; the last head's maps are the result, unless
-    ``affinity_map`` is there and filled: its maps are, while class scores
+    ``prototype_cam`` is there and filled: its maps are, while class scores
     stay the head's.
 
     Args:
-        backbone: Its last feature map is F; all go to ``affinity_map``.
+        backbone: Its last feature map is F; all go to ``prototype_cam``.
         cam_head: Head on F; gives P.
         memory: The region memory.
         loss_nce: Contrast of a batch's regions with the memory.
@@ -91,7 +91,7 @@ class RCA(BaseSegmentor):
         projection: Applied to F before regions are contrasted.
         softmax_regions: Draw regions on the maps' softmax over the classes
             instead of the maps.
-        affinity_map: Maps made of the training set's surest regions.
+        prototype_cam: Maps made of the training set's surest regions.
         data_preprocessor: As in MMSegmentation.
         init_cfg: As in mmengine.
 
@@ -109,7 +109,7 @@ class RCA(BaseSegmentor):
         cls_head: dict | None = None,
         projection: dict | None = None,
         softmax_regions: bool = False,
-        affinity_map: dict | None = None,
+        prototype_cam: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -133,7 +133,7 @@ class RCA(BaseSegmentor):
         self.aggregation = aggregation and MODELS.build(aggregation)
         self.cls_head = cls_head and MODELS.build(cls_head)
         self.projection = projection and MODELS.build(projection)
-        self.affinity_map = affinity_map and MODELS.build(affinity_map)
+        self.prototype_cam = prototype_cam and MODELS.build(prototype_cam)
 
     @property
     def num_classes(self) -> int:
@@ -161,7 +161,7 @@ class RCA(BaseSegmentor):
 
         Returns:
             Logits [N, L, h, w]: O, or P for the plain CAM; those of the
-            affinity map once it is filled.
+            prototype CAM once it is filled.
         """
         stages = self.extract_stages(inputs)
         return self.map_logits(stages, self.head_logits(stages[-1]))
@@ -189,7 +189,7 @@ class RCA(BaseSegmentor):
         present: Tensor | None = None,
         valid: Tensor | None = None,
     ) -> Tensor:
-        """Compute the final maps: the affinity map's if it is filled.
+        """Compute the final maps: the prototype CAM's if it is filled.
 
         Args:
             stages: The backbone's feature maps.
@@ -200,9 +200,9 @@ class RCA(BaseSegmentor):
         Returns:
             Logits [N, L, h, w].
         """
-        if self.affinity_map is None or not self.affinity_map.filled:
+        if self.prototype_cam is None or not self.prototype_cam.filled:
             return head_logits
-        return self.affinity_map(stages, present, valid)
+        return self.prototype_cam(stages, present, valid)
 
     def _aggregate(self, features: Tensor) -> Tensor:
         return self.aggregation(
@@ -222,13 +222,13 @@ class RCA(BaseSegmentor):
             ``loss_cam`` and, as configured, ``loss_cls`` and ``loss_nce``.
 
         Raises:
-            ValueError: There is an affinity map that nothing is to fill.
+            ValueError: There is a prototype CAM that nothing is to fill.
         """
-        if self.affinity_map is not None and not self.affinity_map.awaited:
+        if self.prototype_cam is not None and not self.prototype_cam.awaited:
             raise ValueError(
-                'model.affinity_map needs its hook: add '
-                "dict(type='mmrca.AffinityMapHook') to custom_hooks or leave "
-                'model.affinity_map out.'
+                'model.prototype_cam needs its hook: add '
+                "dict(type='mmrca.PrototypeCAMHook') to custom_hooks or leave "
+                'model.prototype_cam out.'
             )
         labels = torch.stack([s.gt_label for s in data_samples])
         features = self.extract_feat(inputs)

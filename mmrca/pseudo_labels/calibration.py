@@ -18,16 +18,12 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
+from mmrca.datasets.images import ImageError, load_image
+from mmrca.inference import Cams, enlarge_cams, infer_cams
 from mmrca.ops.metrics import best_f1
 from mmrca.ops.threshold import choose_threshold, colour_threshold
 from mmrca.progress import progress
-from mmrca.pseudo_labels.cams import Cams, enlarge_cams, infer_cams
-from mmrca.pseudo_labels.inputs import (
-    ImageFault,
-    collect_inputs,
-    data_infos,
-    load_image,
-)
+from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 from mmrca.pseudo_labels.manifest import write_json
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import DATASETS
@@ -125,7 +121,7 @@ class Calibrator:
         for item in progress(inputs, f'calibration ({what})'):
             try:
                 image = load_image(item.path, self.settings.max_side)
-            except ImageFault:  # named when it is labelled
+            except ImageError:  # named when it is labelled
                 continue
             (cams,) = infer_cams(
                 self.model,

@@ -7,13 +7,13 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from mmrca.ops.metrics import strict_iou
-from mmrca.pseudo_labels.figures import (
+from mmrca.evaluation.label_quality import (
     THRESHOLDS,
     Tally,
     evaluate,
     mean_ious,
 )
+from mmrca.ops.metrics import strict_iou
 from mmrca.pseudo_labels.settings import Settings
 
 _TITLES = {'cam': 'CAM', 'refined': 'after refinement'}

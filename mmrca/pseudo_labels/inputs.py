@@ -10,20 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the sides are swapped
-# What Pillow raises at a broken file, or one that would fill the memory.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
-
-class ImageFault(ValueError):
-    """An image, or a file that belongs to it, that cannot be used."""
+from mmrca.datasets.images import UNREADABLE, ImageError, read_header
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ def collect_inputs(
     for info in infos:
         try:
             inputs.append(_collect(info, saliency_dir))
-        except ImageFault as fault:
+        except ImageError as fault:
             faults[info['img_id']] = str(fault)
     return inputs, faults
 
@@ -87,55 +79,18 @@ def data_infos(dataset: BaseDataset) -> list[dict]:
     return [dataset.get_data_info(i) for i in range(len(dataset))]
 
 
-def load_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
-    """Read an image as MMSegmentation does: uint8 [H, W, 3], BGR.
-
-    Args:
-        path: Its file.
-        max_side: As :func:`shrink`.
-
-    Raises:
-        ImageFault: If it cannot be decoded to its end.
-    """
-    try:
-        # OpenCV fills what is missing of a cut-off image with grey.
-        with Image.open(path) as picture:
-            picture.load()
-        image = mmcv.imread(path)
-    except (*_UNREADABLE, cv2.error) as error:
-        raise ImageFault(f'image {path} cannot be decoded: {error}') from error
-    if image is None:
-        raise ImageFault(f'image {path} cannot be decoded')
-    return image if max_side is None else shrink(image, max_side)
-
-
-def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
-    """Shrink an image whose longer side is longer than so many pixels.
-
-    Args:
-        image: [H, W] or [H, W, 3].
-        max_side: Pixels.
-    """
-    height, width = image.shape[:2]
-    factor = max_side / max(height, width)
-    if factor >= 1:
-        return image
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return mmcv.imresize(image, size)
-
-
 def load_mask(item: LabelInput) -> np.ndarray:
     """Read the true mask as MMSegmentation does: uint8 [H, W].
 
     Raises:
-        ImageFault: If it cannot be read or is of another size.
+        ImageError: If it cannot be read or is of another size.
     """
     info = {**item.info, 'seg_fields': []}
     try:
         found = LoadAnnotations()(info)['gt_seg_map']
     # What decoders raise has no common type.
     except Exception as error:
-        raise ImageFault(f'mask {item.mask} cannot be decoded') from error
+        raise ImageError(f'mask {item.mask} cannot be decoded') from error
     # MMSegmentation squeezes a mask that is one pixel high or wide.
     if 1 in item.size and found.size == max(item.size):
         found = found.reshape(item.size)
@@ -147,13 +102,13 @@ def load_saliency(item: LabelInput) -> np.ndarray:
     """Read the saliency map: float32 [H, W] in 0..1.
 
     Raises:
-        ImageFault: If it cannot be decoded to its end.
+        ImageError: If it cannot be decoded to its end.
     """
     try:
         with Image.open(item.saliency) as picture:
             return np.asarray(picture, dtype=np.float32) / 255
-    except _UNREADABLE as error:
-        raise ImageFault(
+    except UNREADABLE as error:
+        raise ImageError(
             f'saliency map {item.saliency} cannot be decoded: {error}'
         ) from error
 
@@ -171,18 +126,18 @@ def _check_unique(names: list[str]) -> None:
 
 def _collect(info: dict, saliency_dir: str | None) -> LabelInput:
     path, mask = info['img_path'], info.get('seg_map_path')
-    size, _ = _header(path)
+    size, _ = read_header(path)
     if mask is not None and not Path(mask).is_file():
         mask = None
     saliency = None
     if saliency_dir is not None:
         saliency = Path(saliency_dir, f'{info["img_id"]}.png')
         if not saliency.is_file():
-            raise ImageFault(f'saliency map {saliency} is missing')
-        found, mode = _header(saliency)
+            raise ImageError(f'saliency map {saliency} is missing')
+        found, mode = read_header(saliency)
         _check_size('saliency map', saliency, found, size)
         if mode != 'L':
-            raise ImageFault(f'saliency map {saliency} must be 8-bit grey')
+            raise ImageError(f'saliency map {saliency} must be 8-bit grey')
     return LabelInput(
         info['img_id'], path, info['gt_label'], size, info, mask, saliency
     )
@@ -192,19 +147,7 @@ def _check_size(
     what: str, path: str | Path | None, found: tuple, wanted: tuple
 ) -> None:
     if found != wanted:
-        raise ImageFault(
+        raise ImageError(
             f'{what} {path} is {found[1]} x {found[0]} pixels, its image '
             f'{wanted[1]} x {wanted[0]}'
         )
-
-
-def _header(path: str | Path) -> tuple[tuple[int, int], str]:
-    """Read height and width, and the mode, of an image file."""
-    try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-            size = (width, height) if turned else (height, width)
-            return size, picture.mode
-    except _UNREADABLE as error:
-        raise ImageFault(f'{path} cannot be read as an image') from error

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmrca.inference import Cams, enlarge_cams
 from mmrca.ops.cam import normalize_cams
 from mmrca.ops.pixel_adaptive import pixel_adaptive
 from mmrca.ops.pseudo_label import (
@@ -23,7 +24,6 @@ from mmrca.ops.pseudo_label import (
     minimum_foreground,
     saliency_conflict,
 )
-from mmrca.pseudo_labels.cams import Cams, enlarge_cams
 from mmrca.pseudo_labels.dense_crf import dense_crf
 from mmrca.pseudo_labels.settings import AUTO, Settings
 

@@ -23,22 +23,16 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from mmrca.model_loader import load_model
-from mmrca.pseudo_labels.cams import (
+from mmrca.checkpoint import load_classifier
+from mmrca.datasets.images import ImageError, load_image, shrink
+from mmrca.evaluation.label_quality import measure
+from mmrca.inference import (
     Cams,
     infer_cams,
     read_cams,
     save_cams,
 )
-from mmrca.pseudo_labels.figures import measure
-from mmrca.pseudo_labels.inputs import (
-    ImageFault,
-    LabelInput,
-    load_image,
-    load_mask,
-    load_saliency,
-    shrink,
-)
+from mmrca.pseudo_labels.inputs import LabelInput, load_mask, load_saliency
 from mmrca.pseudo_labels.labels import Label, label_image
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.pseudo_labels.writer import write_label
@@ -115,7 +109,7 @@ def run_line(
     Args:
         job: What to make.
         batches: What to do.
-        model: From :func:`mmrca.model_loader.load_model`.
+        model: From :func:`mmrca.checkpoint.load_classifier`.
         workers: Processes; 0 to do all of it here.
 
     Yields:
@@ -228,7 +222,7 @@ class Line:
                     load_image(item.path, self.job.settings.max_side)
                 )
                 sound.append(item)
-            except ImageFault as fault:
+            except ImageError as fault:
                 found[item.img_id] = str(fault)
         if sound:
             found |= self._compute(sound, images)
@@ -275,7 +269,7 @@ class Line:
             image = load_image(item.path, settings.max_side)
             if item.saliency:
                 saliency = shrink(load_saliency(item), settings.max_side)
-        except ImageFault as fault:
+        except ImageError as fault:
             return {**record, 'fault': str(fault)}
         labels, label = label_image(
             image, cams, item.size, settings, saliency, self.device
@@ -299,7 +293,7 @@ class Line:
             return counts(None)
         try:
             return counts(torch.from_numpy(load_mask(item)))
-        except ImageFault as error:
+        except ImageError as error:
             fault = str(error)
         except ValueError as error:  # a value that is no class
             fault = f'mask {item.mask}: {error}'
@@ -316,7 +310,7 @@ def _start(job: Job, threads: int, with_model: bool) -> None:
     init_default_scope('mmseg')
     model = None
     if with_model:
-        model = load_model(job.model, job.checkpoint, job.classes)
+        model = load_classifier(job.model, job.checkpoint, job.classes)
     _line = Line(job, model)
 
 

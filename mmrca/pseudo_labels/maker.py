@@ -13,17 +13,13 @@ from mmengine.config import Config
 from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
 
-from mmrca.model_loader import load_model
+from mmrca.checkpoint import load_classifier
+from mmrca.evaluation.label_quality import Journal, Tally, summarize
+from mmrca.inference import read_cams
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
-from mmrca.pseudo_labels.cams import read_cams
 from mmrca.pseudo_labels.curve import write_curve
-from mmrca.pseudo_labels.figures import Journal, Tally, summarize
-from mmrca.pseudo_labels.inputs import (
-    LabelInput,
-    collect_inputs,
-    data_infos,
-)
+from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.pseudo_labels.labels import rehearse, settle_threshold
 from mmrca.pseudo_labels.line import Batch, Job, run_line
 from mmrca.pseudo_labels.manifest import (
@@ -107,7 +103,7 @@ def make_pseudo_labels(
     inputs, faults = collect_inputs(infos, settings.background.get('dir'))
     stop_at(faults, strict)
     classes, palette = classes_and_palette(config)
-    model = load_model(config.model, checkpoint, classes)
+    model = load_classifier(config.model, checkpoint, classes)
     notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
     calibrator = Calibrator(config, checkpoint, model, settings, dataset)
     thresholds = _once(calibrator.classes) if photos else None

@@ -8,11 +8,10 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrca.datasets.label_list import IMAGE_SUFFIXES, image_ids
-from mmrca.model_loader import load_model
+from mmrca.checkpoint import load_classifier
+from mmrca.datasets.images import IMAGE_SUFFIXES, image_ids, load_image, shrink
+from mmrca.inference import infer_cams
 from mmrca.pseudo_labels.calibration import Calibrator
-from mmrca.pseudo_labels.cams import infer_cams
-from mmrca.pseudo_labels.inputs import load_image, shrink
 from mmrca.pseudo_labels.labels import (
     label_image,
     rehearse,
@@ -131,7 +130,7 @@ class PhotoLabeller:
             )
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         classes, _ = classes_and_palette(cfg)
-        self.model = load_model(cfg.model, str(checkpoint), classes)
+        self.model = load_classifier(cfg.model, str(checkpoint), classes)
         self.classes = classes[1:]
         found = Calibrator(cfg, str(checkpoint), self.model, self.settings)
         self.thresholds = found.classes()

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mmrca.datasets.label_list import find_images, image_ids, read_labels
+from mmrca.datasets.images import find_images, image_ids
+from mmrca.datasets.label_list import read_labels
 
 CLASSES = ('cat', 'dog', 'person')
 

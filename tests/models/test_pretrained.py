@@ -10,7 +10,7 @@ import torchvision
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmrca.model_loader import check_backbone
+from mmrca.checkpoint import check_backbone
 from mmrca.models import VGG16
 from mmrca.registry import MODELS
 from tests import tiny

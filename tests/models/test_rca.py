@@ -175,20 +175,20 @@ def test_padding_does_not_count_in_scores(config):
     )
 
 
-def test_affinity_maps_know_the_labels_and_the_padding(config):
+def test_prototype_cams_know_the_labels_and_the_padding(config):
     config = copy.deepcopy(config)
-    config.affinity_map = dict(
-        type='mmrca.AffinityMap',
+    config.prototype_cam = dict(
+        type='mmrca.PrototypeCAM',
         num_classes=3,
         channels=tiny.CHANNELS,
-        own_region=0.4,
-        alike=0.3,
+        image_region=0.4,
+        self_similarity=0.3,
     )
     model = build(config).eval()
-    model.affinity_map.prototypes.normal_()
-    model.affinity_map.background.normal_()
+    model.prototype_cam.prototypes.normal_()
+    model.prototype_cam.background.normal_()
     for name in ('valid', 'background_valid', 'filled'):
-        model.affinity_map.get_buffer(name).fill_(True)
+        model.prototype_cam.get_buffer(name).fill_(True)
     data = batch([[0], [1, 2]])
     data['data_samples'][0].set_metainfo(dict(img_shape=(16, 32)))
     present = torch.stack([s.gt_label for s in data['data_samples']]) > 0
@@ -197,7 +197,7 @@ def test_affinity_maps_know_the_labels_and_the_padding(config):
         stages = model.extract_stages(data['inputs'])
         valid = torch.ones_like(stages[-1][:, 0], dtype=torch.bool)
         valid[0, valid.shape[1] // 2 :] = False
-        logits = model.affinity_map(stages, present, valid)
+        logits = model.prototype_cam(stages, present, valid)
     for sample, raw in zip(outputs, logits, strict=True):
         size = (32, 32)
         cam = F.interpolate(raw[None].relu(), size, mode='bilinear')

@@ -34,10 +34,10 @@ def test_all_together_stay_finite(tmp_path):
 
 
 def test_a_grouped_head_is_one_stack_for_each_class():
-    head = CAMHead(5, 3, num_convs=3, channels=4, per_class=True)
+    head = CAMHead(5, 3, num_convs=3, channels=4, per_class=True).double()
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter)
-    features = torch.randn(2, 5, 6, 7)
+    features = torch.randn(2, 5, 6, 7, dtype=torch.float64)
     maps = head(features)
     for c in range(3):
         own, x = slice(4 * c, 4 * c + 4), features

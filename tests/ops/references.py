@@ -376,7 +376,7 @@ def concat_stages(stages: list[Tensor]) -> Tensor:
     return out
 
 
-def affinity_map(
+def prototype_cam(
     features: Tensor,
     prototypes: Tensor,
     valid: Tensor,
@@ -405,7 +405,7 @@ def affinity_map(
     return out
 
 
-def own_affinity_map(
+def image_prototype_cam(
     features: Tensor,
     logits: Tensor,
     present: Tensor,
@@ -434,7 +434,7 @@ def own_affinity_map(
     return out
 
 
-def mean_of_alike(
+def self_similarity_mean(
     features: Tensor, maps: Tensor, valid: Tensor, threshold: float
 ) -> Tensor:
     """Mean over cells, weighed by the cosine above a threshold."""

@@ -4,11 +4,10 @@ from mmengine.dataset import ConcatDataset
 from PIL import Image
 
 from mmrca.datasets import ImageLevelDataset
+from mmrca.datasets.images import ImageError, load_image
 from mmrca.pseudo_labels.inputs import (
-    ImageFault,
     collect_inputs,
     data_infos,
-    load_image,
     load_mask,
     load_saliency,
 )
@@ -58,7 +57,7 @@ def test_mask_and_saliency_come_along(turned):
 def test_a_mask_drawn_before_turning_is_refused(turned):
     Image.new('L', (20, 10)).save(turned / 'a.png')
     (item,), _ = collect_inputs(data_infos(build(turned)))
-    with pytest.raises(ImageFault, match='is 20 x 10 pixels, its image 10'):
+    with pytest.raises(ImageError, match='is 20 x 10 pixels, its image 10'):
         load_mask(item)
 
 
@@ -75,7 +74,7 @@ def test_a_cut_off_image_is_named(turned, share):
     Image.fromarray(noise.astype(np.uint8)).save(turned / 'a.jpg')
     data = (turned / 'a.jpg').read_bytes()
     (turned / 'a.jpg').write_bytes(data[: int(share * len(data))])
-    with pytest.raises(ImageFault, match=r'a\.jpg cannot be decoded'):
+    with pytest.raises(ImageError, match=r'a\.jpg cannot be decoded'):
         load_image(item.path)
 
 

@@ -11,8 +11,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.ops.threshold import choose_threshold, colour_threshold
-from mmrca.pseudo_labels.cams import enlarge_cams, infer_cams
 from mmrca.pseudo_labels.maker import make_pseudo_labels
 from mmrca.pseudo_labels.photos import (
     PhotoLabeller,

@@ -16,12 +16,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmrca.cli import existing_file, run
-from mmrca.datasets.list_writer import (
+from list_writer import (
     add_arguments,
     choose_classes,
     write_labels,
 )
+
+from mmrca.cli import existing_file, run
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

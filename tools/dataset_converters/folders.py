@@ -16,13 +16,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmrca.cli import run
-from mmrca.datasets.label_list import IMAGE_SUFFIXES
-from mmrca.datasets.list_writer import (
+from list_writer import (
     add_arguments,
     choose_classes,
     write_labels,
 )
+
+from mmrca.cli import run
+from mmrca.datasets.images import IMAGE_SUFFIXES
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

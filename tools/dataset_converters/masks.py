@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
-from mmrca.cli import existing_file, run
-from mmrca.datasets.list_writer import (
+from list_writer import (
     add_arguments,
     choose_classes,
     read_names,
     write_labels,
 )
+from PIL import Image
+
+from mmrca.cli import existing_file, run
 from mmrca.progress import progress
 
 IGNORE_INDEX = 255

@@ -25,13 +25,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmrca.cli import existing_file, run
-from mmrca.datasets.label_list import IMAGE_SUFFIXES, find_images
-from mmrca.datasets.list_writer import (
+from list_writer import (
     add_arguments,
     choose_classes,
     write_labels,
 )
+
+from mmrca.cli import existing_file, run
+from mmrca.datasets.images import IMAGE_SUFFIXES, find_images
 
 # What a cell of a column for each class may hold.
 YES, NO = {'1', 'x', 'yes', 'true'}, {'', '0', 'no', 'false'}

@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from mmrca.cli import existing_file, run
-from mmrca.datasets.list_writer import (
+from list_writer import (
     add_arguments,
     choose_classes,
     read_names,
     write_labels,
 )
+
+from mmrca.cli import existing_file, run
 from mmrca.progress import progress
 
 CLASSES = (

@@ -1,6 +1,6 @@
 """Hooks, registered in :data:`mmrca.registry.HOOKS`."""
 
-from .affinity_map_hook import AffinityMapHook
 from .memory_bank_hook import MemoryBankHook
+from .prototype_cam_hook import PrototypeCAMHook
 
-__all__ = ['AffinityMapHook', 'MemoryBankHook']
+__all__ = ['MemoryBankHook', 'PrototypeCAMHook']

@@ -6,8 +6,8 @@ from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 from torch import Generator, Tensor
 
+from mmrca.checkpoint import unwrap
 from mmrca.checks import check_count, check_share
-from mmrca.model_loader import unwrap
 from mmrca.models.region_memory import RegionMemory
 from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
 from mmrca.ops.kmeans_sklearn import kmeans_sklearn

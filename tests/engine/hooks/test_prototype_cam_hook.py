@@ -12,11 +12,11 @@ from torch import Generator
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from mmrca.engine.hooks.affinity_map_hook import fill
-from mmrca.model_loader import load_model
-from mmrca.models.affinity_map import AffinityMap
+from mmrca.checkpoint import load_classifier
+from mmrca.engine.hooks.prototype_cam_hook import fill
+from mmrca.inference import infer_cams
+from mmrca.models.prototype_cam import PrototypeCAM
 from mmrca.ops.kmeans import kmeans
-from mmrca.pseudo_labels.cams import infer_cams
 from mmrca.registry import DATASETS
 from tests import tiny
 from tests.models.test_processes import train as train_by_tool
@@ -26,8 +26,8 @@ from tests.ops import references as ref
 LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
 PORT = 29650
 WITHIN = {
-    'model.affinity_map.own_region': 0.4,
-    'model.affinity_map.alike': 0.9,
+    'model.prototype_cam.image_region': 0.4,
+    'model.prototype_cam.self_similarity': 0.9,
 }
 
 
@@ -49,14 +49,14 @@ def config(root: Path, plain: bool = False, **changes):
         for part in ('memory', 'loss_nce', 'aggregation', 'cls_head'):
             cfg.model[part] = None
         cfg.custom_hooks = []
-    cfg.model.affinity_map = dict(
-        type='mmrca.AffinityMap',
+    cfg.model.prototype_cam = dict(
+        type='mmrca.PrototypeCAM',
         num_classes=3,
         channels=8 + 16 + 32,
         num_prototypes=2,
         num_background=3,
     )
-    cfg.custom_hooks.append(dict(type='mmrca.AffinityMapHook'))
+    cfg.custom_hooks.append(dict(type='mmrca.PrototypeCAMHook'))
     cfg.train_dataloader.dataset.pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='RandomCrop', crop_size=(24, 24)),
@@ -100,9 +100,9 @@ def own_rows(model, root: Path, region, background, draw):
     return [torch.stack(r).float() for r in rows]
 
 
-def own_prototypes(model, rows) -> AffinityMap:
+def own_prototypes(model, rows) -> PrototypeCAM:
     """Cluster rows, class by class."""
-    part, generator = copy.deepcopy(model.affinity_map), Generator()
+    part, generator = copy.deepcopy(model.prototype_cam), Generator()
     generator.manual_seed(0)
     targets = [
         *zip(part.prototypes, part.valid, strict=True),
@@ -127,7 +127,7 @@ def test_prototypes_are_centres_of_the_surest_regions(
 ):
     cfg = config(data, plain, **within)
     if within:  # with 3, two draws of K-means++ are equally good
-        cfg.model.affinity_map.num_background = 2
+        cfg.model.prototype_cam.num_background = 2
     cfg.custom_hooks[-1].update(options)
     if plain:  # whether it is in eval mode makes a difference to batch norm
         cfg.model.backbone.norm_cfg = dict(type='BN')
@@ -143,7 +143,7 @@ def test_prototypes_are_centres_of_the_surest_regions(
         draw = own_prototypes(model, rows)
     assert sum(map(len, rows[:3])) > 6
     for name, value in draw.named_buffers():
-        assert_close(model.affinity_map.get_buffer(name), value, msg=name)
+        assert_close(model.prototype_cam.get_buffer(name), value, msg=name)
 
 
 def test_only_the_last_checkpoint_has_a_map(data):
@@ -151,12 +151,12 @@ def test_only_the_last_checkpoint_has_a_map(data):
     work = data / 'work'
     for epoch in (1, 2):
         state = checkpoint(work, f'epoch_{epoch}.pth')
-        assert not state['affinity_map.filled']
-        assert not state['affinity_map.prototypes'].any()
+        assert not state['prototype_cam.filled']
+        assert not state['prototype_cam.prototypes'].any()
     state = checkpoint(work, 'epoch_3.pth')
-    assert state['affinity_map.filled']
-    for name, value in runner.model.affinity_map.named_buffers():
-        assert torch.equal(state[f'affinity_map.{name}'], value), name
+    assert state['prototype_cam.filled']
+    for name, value in runner.model.prototype_cam.named_buffers():
+        assert torch.equal(state[f'prototype_cam.{name}'], value), name
 
 
 def test_training_by_iterations_ends_with_a_map(data):
@@ -171,7 +171,9 @@ def test_training_by_iterations_ends_with_a_map(data):
     )
     train(cfg)
     filled = [
-        bool(checkpoint(data / 'work', f'iter_{i}.pth')['affinity_map.filled'])
+        bool(
+            checkpoint(data / 'work', f'iter_{i}.pth')['prototype_cam.filled']
+        )
         for i in (2, 4)
     ]
     assert filled == [False, True]
@@ -210,7 +212,7 @@ def test_the_last_validation_sees_the_map_and_the_heads_scores(data, plain):
         batch = model.data_preprocessor(batch, training=False)
         with torch.no_grad():
             stages = model.extract_stages(batch['inputs'])
-        logits = model.affinity_map(stages, shown(LABELS[number]))
+        logits = model.prototype_cam(stages, shown(LABELS[number]))
         expected = F.interpolate(logits.relu(), (32, 32), mode='bilinear')[0]
         peak = expected.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
         assert_close(after[number][0], expected / peak)
@@ -226,13 +228,13 @@ def test_pseudo_labels_take_the_map_and_the_heads_scores(data, within):
         x = torch.from_numpy(image.transpose(2, 0, 1).copy())
         x = model.data_preprocessor(dict(inputs=[x], data_samples=None))
         stages = model.extract_stages(x['inputs'])
-        expected = model.affinity_map(stages, shown([0, 2])).relu()
-        of_all = model.affinity_map(stages).relu()
+        expected = model.prototype_cam(stages, shown([0, 2])).relu()
+        of_all = model.prototype_cam(stages).relu()
     given = [image], [[0, 2]], [1.0], False
     (with_map,) = infer_cams(model, *given)
     assert_close(with_map.maps[0], expected[0, [0, 2]].half())
     assert torch.equal(of_all, expected) == (not within)
-    model.affinity_map.filled.fill_(False)
+    model.prototype_cam.filled.fill_(False)
     (without,) = infer_cams(model, *given)
     assert torch.equal(with_map.scores, without.scores)
     assert not torch.equal(with_map.maps[0], without.maps[0])
@@ -254,15 +256,15 @@ def test_an_image_has_the_same_map_among_others(data):
 @pytest.mark.parametrize('plain', [True, False])
 def test_a_plain_training_can_be_given_its_map_later(data, plain):
     whole = train(config(data, plain, work_dir=str(data / 'whole'))).model
-    cfg = config(data, plain, **{'model.affinity_map': None})
+    cfg = config(data, plain, **{'model.prototype_cam': None})
     cfg.custom_hooks.pop()
     runner = train(cfg)
     state = checkpoint(data / 'work', 'epoch_1.pth')
     assert not [key for key in state if 'affinity' in key]
-    load_model(cfg.model, str(data / 'work/epoch_1.pth'), tiny.CLASSES)
+    load_classifier(cfg.model, str(data / 'work/epoch_1.pth'), tiny.CLASSES)
     later = build(config(data, plain).model, bound=False)
-    with pytest.raises(ValueError, match=r'lacks .* affinity_map'):
-        load_model(
+    with pytest.raises(ValueError, match=r'lacks .* prototype_cam'):
+        load_classifier(
             config(data, plain).model,
             str(data / 'work/epoch_1.pth'),
             tiny.CLASSES,
@@ -285,7 +287,7 @@ def test_large_photos_are_taken_at_the_size_they_are_labelled_at(data):
     for image in (large, mmcv.imresize(large, (1024, 512))):
         mmcv.imwrite(image, str(path))
         fill(model, dataset)
-        found.append(copy.deepcopy(dict(model.affinity_map.named_buffers())))
+        found.append(copy.deepcopy(dict(model.prototype_cam.named_buffers())))
     assert_close(found[0], found[1], rtol=0, atol=0)
 
 
@@ -300,7 +302,9 @@ def test_a_resumed_training_ends_with_the_map_of_its_own_weights(data):
     run('whole', 3)
     run('parts', 1)
     run('parts', 3, resume=True)
-    assert not checkpoint(data / 'parts', 'epoch_2.pth')['affinity_map.filled']
+    assert not checkpoint(data / 'parts', 'epoch_2.pth')[
+        'prototype_cam.filled'
+    ]
     parts = checkpoint(data / 'parts', 'epoch_3.pth')
     for name, value in checkpoint(data / 'whole', 'epoch_3.pth').items():
         assert_close(parts[name], value, msg=name)
@@ -312,10 +316,10 @@ def test_a_class_that_no_image_shows_is_named(data):
     (data / 'labels.txt').write_text(''.join(lines))
     runner = tiny.runner(config(data, log_level='INFO'))
     runner.train()
-    assert not runner.model.affinity_map.valid[2].any()
+    assert not runner.model.prototype_cam.valid[2].any()
     log = next((data / 'work').rglob('*.log')).read_text()
     assert re.search('without a row, so without a map: .*blue', log)
-    assert 'Affinity map: 10 of 10 images' in log
+    assert 'Prototype CAM: 10 of 10 images' in log
 
 
 def test_no_region_at_all_is_an_error(data):
@@ -326,25 +330,25 @@ def test_no_region_at_all_is_an_error(data):
             runner.model,
             runner.build_dataloader(runner.cfg.train_dataloader).dataset,
         )
-    assert not runner.model.affinity_map.filled
+    assert not runner.model.prototype_cam.filled
 
 
 def test_other_channels_are_an_error_before_training(data):
-    runner = tiny.runner(config(data, **{'model.affinity_map.channels': 7}))
+    runner = tiny.runner(config(data, **{'model.prototype_cam.channels': 7}))
     with pytest.raises(ValueError, match=r'channels is 7.*\[8, 16, 32\]'):
         runner.train()
     assert runner.iter == 0
 
 
 def test_the_hook_without_a_map_is_an_error(data):
-    with pytest.raises(ValueError, match=r'model\.affinity_map'):
-        train(config(data, **{'model.affinity_map': None}))
+    with pytest.raises(ValueError, match=r'model\.prototype_cam'):
+        train(config(data, **{'model.prototype_cam': None}))
 
 
 def test_a_map_without_its_hook_is_an_error(data):
     cfg = config(data)
     cfg.custom_hooks.pop()
-    with pytest.raises(ValueError, match='affinity_map needs its hook'):
+    with pytest.raises(ValueError, match='prototype_cam needs its hook'):
         train(cfg)
 
 
@@ -353,9 +357,9 @@ def test_no_labels_are_made_with_a_map_that_is_not_filled(data):
     cfg.train_cfg.max_epochs = 2
     train(cfg)
     early, last = (str(data / f'work/epoch_{n}.pth') for n in (1, 2))
-    load_model(cfg.model, last, tiny.CLASSES)
+    load_classifier(cfg.model, last, tiny.CLASSES)
     with pytest.raises(ValueError, match=r'epoch_1.*before the end of its'):
-        load_model(cfg.model, early, tiny.CLASSES)
+        load_classifier(cfg.model, early, tiny.CLASSES)
 
 
 def test_there_is_at_least_one_round(data):
@@ -394,7 +398,7 @@ def filled(cfg) -> dict:
     model = build(cfg.model, bound=False)
     loader = tiny.Runner.build_dataloader(cfg.train_dataloader)
     fill(model, loader.dataset)
-    return model.affinity_map.state_dict()
+    return model.prototype_cam.state_dict()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from .label_list import find_images, image_ids, read_labels
+from mmrca.datasets.images import find_images, image_ids
+from mmrca.datasets.label_list import read_labels
 
 NO_CLASS = 'no class'
 _HELD_BACK = 10  # every tenth image with --val

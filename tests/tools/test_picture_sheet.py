@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmrca.picture_sheet import heat, paint, save_sheet
+from tools.picture_sheet import heat, paint, save_sheet
 
 PHOTO = np.full((6, 8, 3), (200, 100, 0), np.uint8)  # BGR
 

@@ -5,10 +5,12 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from mmengine.logging import print_log
+from mmengine.model import update_init_info
 from torch import Tensor, nn
 
 from mmrca._compat import allow_resuming
-from mmrca.registry import MODELS
+from mmrca.registry import MODELS, WEIGHT_INITIALIZERS
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
 _NAMED = 3  # names an error gives
@@ -153,7 +155,7 @@ def _some(names: list[str]) -> str:
     return ', '.join(names[:_NAMED]) + more
 
 
-def load_model(
+def load_classifier(
     config: dict, checkpoint: str, classes: Sequence[str]
 ) -> nn.Module:
     """Build the model and give it the checkpoint's weights.
@@ -169,7 +171,7 @@ def load_model(
     Raises:
         ValueError: If config, checkpoint and data set are not of the same
             classes, the checkpoint's weights are not the model's, its
-            affinity map is not filled, or it is no checkpoint.
+            prototype CAM is not filled, or it is no checkpoint.
     """
     model = MODELS.build(config)
     if model.num_classes != len(classes) - 1:
@@ -187,11 +189,11 @@ def load_model(
             f'{len(spare)} weights, such as {_some(spare)}; use the config '
             'it was trained with'
         )
-    affinity_map = getattr(model, 'affinity_map', None)
-    if affinity_map is not None and not affinity_map.filled:
+    prototype_cam = getattr(model, 'prototype_cam', None)
+    if prototype_cam is not None and not prototype_cam.filled:
         raise ValueError(
             f'checkpoint {checkpoint} is from before the end of its training, '
-            'when the affinity map is filled; train to the end and take the '
+            'when the prototype CAM is filled; train to the end and take the '
             'last checkpoint'
         )
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -215,3 +217,43 @@ def _check_classes(
                 f'where the config has {ours!r}; use the config it was '
                 'trained with'
             )
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
+class Pretrained:
+    """Give a backbone all of its weights, or refuse the file.
+
+    In a config::
+
+        init_cfg=dict(type='Pretrained', _scope_='mmrca', checkpoint=FILE)
+
+    mmengine's own initializer of this name goes on without the weights that
+    it does not find. The name is kept because mmengine puts off the type
+    ``'Pretrained'``, and no other, until everything else is initialised.
+
+    Args:
+        checkpoint: A state dict, a checkpoint with a ``state_dict``, or one
+            of a whole model, of which the backbone's part is taken.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no checkpoint or lacks weights of the backbone.
+    """
+
+    def __init__(self, checkpoint: str) -> None:
+        self.checkpoint = checkpoint
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load the weights and log those that were not needed."""
+        saved = read_checkpoint(self.checkpoint)['state_dict']
+        # In the files of OpenMMLab's whole models.
+        weights = part(saved, 'backbone') or saved
+        spare = load_weights(module, weights, self.checkpoint)
+        if hasattr(module, '_params_init_info'):  # for mmengine's log
+            update_init_info(module, f'Loaded from {self.checkpoint}')
+        print_log(
+            f'{type(module).__name__} starts from {self.checkpoint}; '
+            f'{len(spare)} of its weights are not needed: '
+            f'{", ".join(spare[:3]) or "none"}',
+            logger='current',
+        )

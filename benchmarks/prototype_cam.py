@@ -1,8 +1,8 @@
-"""Give a trained classifier's checkpoint the prototypes of an affinity map.
+"""Give a trained classifier's checkpoint the prototypes of a prototype CAM.
 
-    python benchmarks/affinity_map.py CONFIG CHECKPOINT OUT
+    python benchmarks/prototype_cam.py CONFIG CHECKPOINT OUT
 
-CONFIG has an affinity map, CHECKPOINT was trained with the config that has
+CONFIG has a prototype CAM, CHECKPOINT was trained with the config that has
 none. What OUT then holds is what training with CONFIG would have ended with.
 """
 
@@ -14,9 +14,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmrca.checkpoint import load_classifier, read_checkpoint
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.engine.hooks.affinity_map_hook import fill
-from mmrca.model_loader import load_model, read_checkpoint
+from mmrca.engine.hooks.prototype_cam_hook import fill
 from mmrca.registry import DATASETS, MODELS
 
 
@@ -37,14 +37,14 @@ def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
     """Write the checkpoint again, with prototypes."""
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
-    part = MODELS.build(config.model.affinity_map)
-    plain = {**config.model, 'affinity_map': None}
-    model = load_model(plain, checkpoint, dataset.metainfo['classes'])
-    model.affinity_map = part.to(next(model.parameters()).device)
+    part = MODELS.build(config.model.prototype_cam)
+    plain = {**config.model, 'prototype_cam': None}
+    model = load_classifier(plain, checkpoint, dataset.metainfo['classes'])
+    model.prototype_cam = part.to(next(model.parameters()).device)
     settings = next(
         dict(hook)
         for hook in config.custom_hooks
-        if hook.type == 'mmrca.AffinityMapHook'
+        if hook.type == 'mmrca.PrototypeCAMHook'
     )
     settings.pop('type')
     fill(model, dataset, **settings, seed=config.randomness.seed)

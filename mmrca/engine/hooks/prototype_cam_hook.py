@@ -1,4 +1,4 @@
-"""Fills the affinity map at the end of training.
+"""Fills the prototype CAM at the end of training.
 
 Shape shorthand: L classes, D channels, R rows. A row is the mean feature of
 one image's region; class number L stands for the background.
@@ -20,20 +20,20 @@ from mmengine.runner import Runner
 from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
 
+from mmrca.checkpoint import unwrap
 from mmrca.checks import check_count, check_share
-from mmrca.model_loader import unwrap
-from mmrca.models.affinity_map import AffinityMap
+from mmrca.datasets.images import load_image
+from mmrca.inference import image_stages, present_classes
+from mmrca.models.prototype_cam import PrototypeCAM
 from mmrca.ops.kmeans import kmeans
 from mmrca.ops.region import confident_masks, region_embeddings
-from mmrca.pseudo_labels.cams import image_stages, present_classes
-from mmrca.pseudo_labels.inputs import load_image
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import HOOKS
 
 
 @HOOKS.register_module()
-class AffinityMapHook(Hook):
-    """Fill the affinity map after the last iteration, see :func:`fill`.
+class PrototypeCAMHook(Hook):
+    """Fill the prototype CAM after the last iteration, see :func:`fill`.
 
     The checkpoint of that moment, and the validation that follows, have the
     map; earlier ones do not. Of a training that is stopped early there is no
@@ -57,8 +57,8 @@ class AffinityMapHook(Hook):
         self, region: float = 0.9, background: float = 0.1, rounds: int = 2
     ) -> None:
         for name, share in dict(region=region, background=background).items():
-            check_share(f'AffinityMapHook.{name}', share)
-        check_count('AffinityMapHook.rounds', rounds, 1)
+            check_share(f'PrototypeCAMHook.{name}', share)
+        check_count('PrototypeCAMHook.rounds', rounds, 1)
         self.region = region
         self.background = background
         self.rounds = rounds
@@ -67,17 +67,17 @@ class AffinityMapHook(Hook):
         """Forget prototypes of other weights and try the first image.
 
         Raises:
-            ValueError: The model has no affinity map, or one of other
+            ValueError: The model has no prototype CAM, or one of other
                 channels than the backbone.
         """
         model = unwrap(runner.model)
-        if getattr(model, 'affinity_map', None) is None:
+        if getattr(model, 'prototype_cam', None) is None:
             raise ValueError(
-                'AffinityMapHook needs a model with an affinity map: set '
-                'model.affinity_map or remove the hook from custom_hooks.'
+                'PrototypeCAMHook needs a model with a prototype CAM: set '
+                'model.prototype_cam or remove the hook from custom_hooks.'
             )
-        model.affinity_map.filled.fill_(False)
-        model.affinity_map.awaited = True
+        model.prototype_cam.filled.fill_(False)
+        model.prototype_cam.awaited = True
         # What could fail at the end of the training fails now.
         dataset = runner.train_dataloader.dataset
         _collect(model, dataset, [0], self.region, self.background)
@@ -109,26 +109,26 @@ def fill(
     rounds: int = 2,
     seed: int = 0,
 ) -> None:
-    """Make the affinity map's prototypes of all images, without augmentation.
+    """Make the prototype CAM's prototypes of all images, without augmentation.
 
     The rows of each class, and of the background, are clustered by K-means.
     Images larger than the default ``pseudo_label.max_side`` are shrunk to it.
     Processes share the images; all end with the same prototypes.
 
     Args:
-        model: :class:`mmrca.models.RCA` with an affinity map, not in a
+        model: :class:`mmrca.models.RCA` with a prototype CAM, not in a
             wrapper. It is put into eval mode for the while.
         dataset: :class:`mmrca.datasets.ImageLevelDataset`; its pipeline is
             not used.
-        region: As :class:`AffinityMapHook`.
-        background: As :class:`AffinityMapHook`.
-        rounds: As :class:`AffinityMapHook`.
+        region: As :class:`PrototypeCAMHook`.
+        background: As :class:`PrototypeCAMHook`.
+        rounds: As :class:`PrototypeCAMHook`.
         seed: Of K-means.
 
     Raises:
         ValueError: No image has a region.
     """
-    model.affinity_map.filled.fill_(False)
+    model.prototype_cam.filled.fill_(False)
     for _ in range(rounds):
         _fill_once(model, dataset, region, background, seed)
 
@@ -152,10 +152,10 @@ def _fill_once(
     order = images.argsort(stable=True)
     rows, kinds = rows[order], kinds[order]
     _report(kinds, len(dataset), dataset.metainfo['classes'][1:])
-    affinity_map = model.affinity_map
+    prototype_cam = model.prototype_cam
     if is_main_process():
-        _cluster(affinity_map, rows, kinds, Generator().manual_seed(seed))
-    for tensor in affinity_map.buffers():
+        _cluster(prototype_cam, rows, kinds, Generator().manual_seed(seed))
+    for tensor in prototype_cam.buffers():
         broadcast(tensor)
 
 
@@ -170,7 +170,7 @@ def _collect(
     """Compute images' rows: [R, D], their class [R] and their image [R]."""
     training = model.training
     model.eval()
-    found = [torch.zeros(0, model.affinity_map.prototypes.shape[2])]
+    found = [torch.zeros(0, model.prototype_cam.prototypes.shape[2])]
     places = [torch.zeros(0, 2, dtype=torch.long)]
     step = max(1, len(indices) // 10)
     for done, index in enumerate(indices, 1):
@@ -180,7 +180,7 @@ def _collect(
         places.append(F.pad(kinds[:, None], (0, 1), value=index))
         if done % step == 0 and len(indices) > 1:
             print_log(
-                f'Affinity map: {done} of {len(indices)} images', 'current'
+                f'Prototype CAM: {done} of {len(indices)} images', 'current'
             )
     model.train(training)
     kinds, images = torch.cat(places).unbind(dim=1)
@@ -195,8 +195,8 @@ def _image_rows(
     stages = image_stages(model, [image])
     present = present_classes([info['gt_label']], model.num_classes)
     present = present.to(stages[-1].device)
-    if model.affinity_map.filled:
-        cam = model.affinity_map(stages, present)
+    if model.prototype_cam.filled:
+        cam = model.prototype_cam(stages, present)
     else:
         cam = model.cam_head(stages[-1])
     masks, rest = confident_masks(
@@ -207,7 +207,7 @@ def _image_rows(
         background,
     )
     rows, exists = region_embeddings(
-        model.affinity_map.features(stages),
+        model.prototype_cam.features(stages),
         torch.cat([masks, rest[:, None]], dim=1),
     )
     rows = F.normalize(rows[exists], dim=1)
@@ -220,12 +220,12 @@ def _report(kinds: Tensor, images: int, classes: Sequence[str]) -> None:
     *regions, background = counts
     if not any(regions):
         raise ValueError(
-            f'none of {images} images has a region for the affinity map: '
+            f'none of {images} images has a region for the prototype CAM: '
             "no class's CAM is positive where the class is present; train "
-            'longer or leave model.affinity_map out.'
+            'longer or leave model.prototype_cam out.'
         )
     text = (
-        f'Affinity map: {sum(regions)} rows of classes and {background} of '
+        f'Prototype CAM: {sum(regions)} rows of classes and {background} of '
         f'the background from {images} images'
     )
     missing = [c for c, n in zip(classes, regions, strict=True) if not n]
@@ -235,15 +235,15 @@ def _report(kinds: Tensor, images: int, classes: Sequence[str]) -> None:
 
 
 def _cluster(
-    affinity_map: AffinityMap,
+    prototype_cam: PrototypeCAM,
     rows: Tensor,
     kinds: Tensor,
     generator: Generator,
 ) -> None:
     """Fill the buffers with the centres of each class's rows."""
     targets = [
-        *zip(affinity_map.prototypes, affinity_map.valid, strict=True),
-        (affinity_map.background, affinity_map.background_valid),
+        *zip(prototype_cam.prototypes, prototype_cam.valid, strict=True),
+        (prototype_cam.background, prototype_cam.background_valid),
     ]
     # One class at a time: padded together, large sets fill the memory.
     for kind, (prototypes, valid) in enumerate(targets):
@@ -254,4 +254,4 @@ def _cluster(
         )
         prototypes.copy_(F.normalize(centers[0], dim=1))
         valid.copy_(known[0])
-    affinity_map.filled.fill_(True)
+    prototype_cam.filled.fill_(True)

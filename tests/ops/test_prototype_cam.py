@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Generator
 from torch.testing import assert_close
 
-from mmrca.ops.affinity_map import (
-    affinity_map,
+from mmrca.ops.prototype_cam import (
     concat_stages,
-    mean_of_alike,
-    own_affinity_map,
+    image_prototype_cam,
+    prototype_cam,
+    self_similarity_mean,
 )
 from tests.ops import references as ref
 
@@ -56,7 +56,7 @@ def random_case(seed, shape=(2, 3, 2, 3, 4, 2, 3)):
 @pytest.mark.parametrize('shape', SHAPES)
 def test_maps_agree_with_loops(shape):
     case = random_case(0, shape)
-    assert_close(affinity_map(*case), ref.affinity_map(*case))
+    assert_close(prototype_cam(*case), ref.prototype_cam(*case))
 
 
 @pytest.mark.parametrize('grids', GRIDS)
@@ -69,7 +69,7 @@ def test_by_hand():
     # Cosines 1 and 0 with the class's prototypes, 0 with the background's.
     features = torch.tensor([3.0, 0.0]).view(1, 2, 1, 1)
     prototypes = torch.tensor([[[2.0, 0.0], [0.0, 1.0]]])
-    logits = affinity_map(
+    logits = prototype_cam(
         features,
         prototypes,
         torch.ones(1, 2, dtype=bool),
@@ -93,7 +93,7 @@ def test_gradients():
     )
     values = [v.requires_grad_() for v in (features, prototypes, rest)]
     torch.autograd.gradcheck(
-        lambda f, q, b: affinity_map(f, q, valid, b, rest_valid, 0.3), values
+        lambda f, q, b: prototype_cam(f, q, valid, b, rest_valid, 0.3), values
     )
     stages = [normal(s, 1, 2, 4 - s, 3).requires_grad_() for s in (0, 1)]
     torch.autograd.gradcheck(lambda *s: concat_stages(s), stages)
@@ -102,7 +102,7 @@ def test_gradients():
 def test_a_class_without_prototype_is_zero_and_has_no_gradient():
     case = random_case(2)
     case[0].requires_grad_()
-    logits = affinity_map(*case)
+    logits = prototype_cam(*case)
     logits.sum().backward()
     assert logits[:, 1].count_nonzero() == 0
     assert logits[:, 0].count_nonzero() > 0
@@ -111,12 +111,12 @@ def test_a_class_without_prototype_is_zero_and_has_no_gradient():
 
 def test_without_a_background_prototype_its_cosine_counts_as_zero():
     features, prototypes, valid, rest, rest_valid, t = random_case(3)
-    logits = affinity_map(
+    logits = prototype_cam(
         features, prototypes, valid, rest, rest_valid & False, t
     )
     # Of no length, so of cosine 0 with everything.
     zero = torch.zeros_like(rest)
-    expected = affinity_map(features, prototypes, valid, zero, rest_valid, t)
+    expected = prototype_cam(features, prototypes, valid, zero, rest_valid, t)
     assert_close(logits, expected)
 
 
@@ -124,7 +124,7 @@ def test_a_cell_without_features_is_evidence_of_nothing():
     case = random_case(4)
     case[0][:, :, 0, 0] = 0
     case[0].requires_grad_()
-    logits = affinity_map(*case)
+    logits = prototype_cam(*case)
     logits.sum().backward()
     assert_close(logits[:, :, 0, 0], torch.zeros(2, 3).double())
     assert case[0].grad.isfinite().all()
@@ -145,7 +145,7 @@ def test_permuting_permutes_maps_or_changes_nothing(
 ):
     case = random_case(seed)
     features, prototypes, valid, background, background_valid, t = case
-    moved = affinity_map(
+    moved = prototype_cam(
         features[images],
         prototypes[classes][:, slots],
         valid[classes][:, slots],
@@ -153,7 +153,7 @@ def test_permuting_permutes_maps_or_changes_nothing(
         background_valid[rest],
         t,
     )
-    assert_close(moved, affinity_map(*case)[images][:, classes])
+    assert_close(moved, prototype_cam(*case)[images][:, classes])
 
 
 @given(seed=seeds, content=st.floats(-1e6, 1e6))
@@ -167,8 +167,8 @@ def test_invalid_prototypes_change_nothing(seed, content):
     more_rest = F.pad(rest, (0, 0, 0, 1), value=content)
     known_rest = F.pad(rest_valid, (0, 1), value=False)
     more_rest[~known_rest] = content
-    actual = affinity_map(features, more, known, more_rest, known_rest, t)
-    assert_close(actual, affinity_map(*case))
+    actual = prototype_cam(features, more, known, more_rest, known_rest, t)
+    assert_close(actual, prototype_cam(*case))
 
 
 @given(seed=seeds, scale=st.floats(0.01, 100))
@@ -176,10 +176,10 @@ def test_invalid_prototypes_change_nothing(seed, content):
 def test_lengths_are_forgotten(seed, scale):
     case = random_case(seed)
     features, prototypes, valid, rest, rest_valid, t = case
-    actual = affinity_map(
+    actual = prototype_cam(
         features * scale, prototypes * 3, valid, rest / 7, rest_valid, t
     )
-    assert_close(actual, affinity_map(*case))
+    assert_close(actual, prototype_cam(*case))
 
 
 @given(seed=seeds)
@@ -187,8 +187,8 @@ def test_lengths_are_forgotten(seed, scale):
 def test_swapping_class_and_background_turns_the_sign(seed):
     features, prototypes, valid, rest, rest_valid, t = random_case(seed)
     own, known = prototypes[:1], valid[:1]
-    there = affinity_map(features, own, known, rest, rest_valid, t)
-    back = affinity_map(
+    there = prototype_cam(features, own, known, rest, rest_valid, t)
+    back = prototype_cam(
         features, rest[None], rest_valid[None], own[0], known[0], t
     )
     assert_close(there, -back)
@@ -197,7 +197,7 @@ def test_swapping_class_and_background_turns_the_sign(seed):
 def test_a_low_temperature_stays_finite():
     *case, _ = random_case(5)
     case[0] = case[0].float().requires_grad_()
-    logits = affinity_map(*case, 1e-4)
+    logits = prototype_cam(*case, 1e-4)
     logits.square().mean().backward()
     assert logits.isfinite().all()
     assert case[0].grad.isfinite().all()
@@ -222,8 +222,8 @@ def own_case(seed, shape=(3, 4, 5, 4, 3)):
 @pytest.mark.parametrize('seed', range(3))
 def test_own_maps_agree_with_loops(seed, shape):
     case = *own_case(seed, shape), 0.4, 0.1, 0.3
-    found = own_affinity_map(*case)
-    assert_close(found, ref.own_affinity_map(*case))
+    found = image_prototype_cam(*case)
+    assert_close(found, ref.image_prototype_cam(*case))
     assert found.any() == (shape[0] > 1)
 
 
@@ -232,7 +232,7 @@ def test_own_maps_agree_with_loops(seed, shape):
 def test_means_of_alike_cells_agree_with_loops(threshold, shape):
     features, maps, _, valid = own_case(0, shape)
     case = features, maps, valid, threshold
-    assert_close(mean_of_alike(*case), ref.mean_of_alike(*case))
+    assert_close(self_similarity_mean(*case), ref.self_similarity_mean(*case))
 
 
 def test_gradients_of_both_within_the_image():
@@ -241,11 +241,11 @@ def test_gradients_of_both_within_the_image():
     maps.requires_grad_()
     # The masks have no gradient, and do not move within gradcheck's steps.
     assert torch.autograd.gradcheck(
-        lambda f: own_affinity_map(f, maps, present, valid, 0.4, 0.1, 0.3),
+        lambda f: image_prototype_cam(f, maps, present, valid, 0.4, 0.1, 0.3),
         features,
     )
     assert torch.autograd.gradcheck(
-        lambda f, m: mean_of_alike(f, m, valid, 0.1), (features, maps)
+        lambda f, m: self_similarity_mean(f, m, valid, 0.1), (features, maps)
     )
 
 
@@ -258,11 +258,11 @@ def test_padding_changes_nothing_within_the_image(seed):
         return F.pad(values, (0, 2, 0, 1), value=fill)
 
     wide = pad(features, 3.0), pad(maps, 9.0), present, pad(valid, False)
-    own = own_affinity_map(*wide, 0.4, 0.1, 0.3)[..., :4, :3]
-    exact = own_affinity_map(features, maps, present, valid, 0.4, 0.1, 0.3)
+    own = image_prototype_cam(*wide, 0.4, 0.1, 0.3)[..., :4, :3]
+    exact = image_prototype_cam(features, maps, present, valid, 0.4, 0.1, 0.3)
     assert_close(own, exact)
-    means = mean_of_alike(wide[0], wide[1], wide[3], 0.2)[..., :4, :3]
-    assert_close(means, mean_of_alike(features, maps, valid, 0.2))
+    means = self_similarity_mean(wide[0], wide[1], wide[3], 0.2)[..., :4, :3]
+    assert_close(means, self_similarity_mean(features, maps, valid, 0.2))
 
 
 @few
@@ -275,19 +275,19 @@ def test_cells_and_classes_have_no_order_within_the_image(seed):
     def move(values):
         return values.flatten(-2)[..., cells].view_as(values)
 
-    own = own_affinity_map(
+    own = image_prototype_cam(
         move(features),
         move(maps)[:, classes],
         present[:, classes],
         move(valid),
         *(0.4, 0.1, 0.3),
     )
-    exact = own_affinity_map(features, maps, present, valid, 0.4, 0.1, 0.3)
+    exact = image_prototype_cam(features, maps, present, valid, 0.4, 0.1, 0.3)
     assert_close(own, move(exact)[:, classes])
-    means = mean_of_alike(
+    means = self_similarity_mean(
         move(features), move(maps)[:, classes], move(valid), 0.2
     )
-    exact = mean_of_alike(features, maps, valid, 0.2)
+    exact = self_similarity_mean(features, maps, valid, 0.2)
     assert_close(means, move(exact)[:, classes])
 
 
@@ -295,7 +295,7 @@ def test_an_absent_class_and_an_image_without_background_have_no_own_map():
     features, maps, present, valid = own_case(2)
     present[:] = torch.tensor([True, True, False, False])
     maps[1] = 1.0
-    own = own_affinity_map(features, maps, present, valid, 0.4, 0.1, 0.3)
+    own = image_prototype_cam(features, maps, present, valid, 0.4, 0.1, 0.3)
     assert own[0, :2].any()
     assert not own[:, 2:].any()
     assert not own[1].any()
@@ -306,7 +306,7 @@ def test_an_absent_class_and_an_image_without_background_have_no_own_map():
 def test_means_of_alike_cells_stay_within_the_maps_range(seed):
     features, maps, _, valid = own_case(seed)
     maps[~valid[:, None].expand_as(maps)] = 0.0
-    found = mean_of_alike(features, maps, valid, 0.2)
+    found = self_similarity_mean(features, maps, valid, 0.2)
     low, high = maps.amin((2, 3)), maps.amax((2, 3))
     assert (found >= low[..., None, None] - 1e-9).all()
     assert (found <= high[..., None, None] + 1e-9).all()
@@ -315,15 +315,15 @@ def test_means_of_alike_cells_stay_within_the_maps_range(seed):
 def test_cells_alike_to_none_keep_their_values():
     features, maps, _, valid = own_case(3)
     features[0, :, 0, 0] = 0.0
-    found = mean_of_alike(features, maps, valid, 0.2)
+    found = self_similarity_mean(features, maps, valid, 0.2)
     assert_close(found[0, :, 0, 0], maps[0, :, 0, 0])
     # A threshold of 1 leaves each cell to itself, but for rounding.
-    assert_close(mean_of_alike(features, maps, valid, 1.0), maps)
+    assert_close(self_similarity_mean(features, maps, valid, 1.0), maps)
 
 
 def test_more_cells_than_are_compared_at_a_time():
     features, maps, _, valid = own_case(4, (1, 2, 3, 20, 20))
-    found = mean_of_alike(features, maps, valid, 0.2)
+    found = self_similarity_mean(features, maps, valid, 0.2)
     cells = F.normalize(features[0].flatten(1), dim=0)
     weights = (cells.T @ cells - 0.2).clamp(min=0) * valid[0].flatten()
     expected = maps[0].flatten(1) @ (weights / weights.sum(1)[:, None]).T

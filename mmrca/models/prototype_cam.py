@@ -10,21 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from mmrca.checks import check_share
-from mmrca.ops.affinity_map import (
-    affinity_map,
+from mmrca.ops.prototype_cam import (
     concat_stages,
-    mean_of_alike,
-    own_affinity_map,
+    image_prototype_cam,
+    prototype_cam,
+    self_similarity_mean,
 )
 from mmrca.registry import MODELS
 
 
 @MODELS.register_module()
-class AffinityMap(nn.Module):
+class PrototypeCAM(nn.Module):
     """Prototypes of classes and background as buffers of the checkpoint.
 
     Has no parameters and takes no part in training:
-    :func:`mmrca.engine.hooks.affinity_map_hook.fill` makes the prototypes
+    :func:`mmrca.engine.hooks.prototype_cam_hook.fill` makes the prototypes
     when the features are what they will be. A checkpoint from before that is
     not filled, and the model answers with its head's maps.
 
@@ -34,19 +34,18 @@ class AffinityMap(nn.Module):
         num_prototypes: K.
         num_background: Prototypes of the background.
         temperature: Divides the cosines of cells and prototypes.
-        own_region: Share of a map's maximum that the cells exceed of which
-            the image's own prototypes are made, whose affinities are added
-            (:func:`mmrca.ops.affinity_map.own_affinity_map`); ``None`` adds
-            none.
-        own_background: Share of their maximum below which the maps lie in
+        image_region: Share of a map's maximum that the cells exceed of which
+            the image's own prototypes are made, whose maps are added
+            (:func:`mmrca.ops.prototype_cam.image_prototype_cam`); ``None``
+            adds none.
+        image_background: Share of their maximum below which the maps lie in
             the image's own background.
-        alike: Cosine, in 0..1, from which on cells of an image are alike,
-            over which the maps are averaged
-            (:func:`mmrca.ops.affinity_map.mean_of_alike`); ``None`` leaves
-            them.
+        self_similarity: Cosine, in 0..1, above which cells of an image are
+            averaged (:func:`mmrca.ops.prototype_cam.self_similarity_mean`);
+            ``None`` leaves the maps as they are.
 
     Raises:
-        ValueError: A share or ``alike`` is no number in 0..1.
+        ValueError: A share or ``self_similarity`` is no number in 0..1.
 
     Attributes:
         prototypes: [L, K, D] float32 of length 1.
@@ -64,19 +63,21 @@ class AffinityMap(nn.Module):
         num_prototypes: int = 10,
         num_background: int = 20,
         temperature: float = 0.1,
-        own_region: float | None = None,
-        own_background: float = 0.1,
-        alike: float | None = None,
+        image_region: float | None = None,
+        image_background: float = 0.1,
+        self_similarity: float | None = None,
     ) -> None:
         super().__init__()
-        check_share('model.affinity_map.own_background', own_background)
-        for name, value in dict(own_region=own_region, alike=alike).items():
+        check_share('model.prototype_cam.image_background', image_background)
+        for name, value in dict(
+            image_region=image_region, self_similarity=self_similarity
+        ).items():
             if value is not None:
-                check_share(f'model.affinity_map.{name}', value)
+                check_share(f'model.prototype_cam.{name}', value)
         self.temperature = temperature
-        self.own_region = own_region
-        self.own_background = own_background
-        self.alike = alike
+        self.image_region = image_region
+        self.image_background = image_background
+        self.self_similarity = self_similarity
         self.awaited = False
         buffers = dict(
             prototypes=torch.zeros(num_classes, num_prototypes, channels),
@@ -104,7 +105,7 @@ class AffinityMap(nn.Module):
         channels = self.prototypes.shape[2]
         if sum(widths) != channels:
             raise ValueError(
-                f'model.affinity_map.channels is {channels}, but the stages '
+                f'model.prototype_cam.channels is {channels}, but the stages '
                 f'of model.backbone.out_indices have {widths}, which is '
                 f'{sum(widths)} together; set one or the other.'
             )
@@ -130,7 +131,7 @@ class AffinityMap(nn.Module):
         # Cosines over the temperature need more than half precision.
         with torch.autocast(stages[-1].device.type, enabled=False):
             features = self.features(stages)
-            logits = affinity_map(
+            logits = prototype_cam(
                 features,
                 self.prototypes,
                 self.valid,
@@ -142,16 +143,18 @@ class AffinityMap(nn.Module):
                 present = torch.ones_like(logits[..., 0, 0], dtype=torch.bool)
             if valid is None:
                 valid = torch.ones_like(logits[:, 0], dtype=torch.bool)
-            if self.own_region is not None:
-                logits = logits + own_affinity_map(
+            if self.image_region is not None:
+                logits = logits + image_prototype_cam(
                     features,
                     logits,
                     present,
                     valid,
-                    self.own_region,
-                    self.own_background,
+                    self.image_region,
+                    self.image_background,
                     self.temperature,
                 )
-            if self.alike is not None:
-                logits = mean_of_alike(features, logits, valid, self.alike)
+            if self.self_similarity is not None:
+                logits = self_similarity_mean(
+                    features, logits, valid, self.self_similarity
+                )
             return logits

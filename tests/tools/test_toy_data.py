@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmrca.datasets.toy import CLASSES, PALETTE, make_dataset, make_scene
+from tools.toy_data import CLASSES, PALETTE, make_dataset, make_scene
 
 REPO = Path(__file__).parents[2]
 

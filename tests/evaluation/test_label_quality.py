@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from mmrca.evaluation.label_quality import Journal, Tally, measure, summarize
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.metrics import strict_iou
 from mmrca.ops.pseudo_label import fuse
 from mmrca.pseudo_labels.curve import write_curve
-from mmrca.pseudo_labels.figures import Journal, Tally, measure, summarize
 from mmrca.pseudo_labels.labels import Label
 from mmrca.pseudo_labels.settings import Settings
 

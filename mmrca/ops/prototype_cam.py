@@ -30,7 +30,7 @@ def concat_stages(stages: Sequence[Tensor]) -> Tensor:
     return F.normalize(torch.cat(pooled, dim=1), dim=1)
 
 
-def affinity_map(
+def prototype_cam(
     features: Tensor,
     prototypes: Tensor,
     valid: Tensor,
@@ -70,7 +70,7 @@ def affinity_map(
     return (logits * seen).reshape(*logits.shape[:2], *features.shape[2:])
 
 
-def own_affinity_map(
+def image_prototype_cam(
     features: Tensor,
     logits: Tensor,
     present: Tensor,
@@ -81,7 +81,7 @@ def own_affinity_map(
 ) -> Tensor:
     """Compare cells with the same image's surest cells.
 
-    As :func:`affinity_map`, with one prototype a class and one of the
+    As :func:`prototype_cam`, with one prototype a class and one of the
     background, made of the image itself: the mean features of the cells that
     belong to a class by its map, and of those that belong to none.
 
@@ -108,14 +108,14 @@ def own_affinity_map(
     )
     exists = exists & exists[:, -1:]
     maps = [
-        affinity_map(cells[None], row[:-1, None], there[:-1, None],
+        prototype_cam(cells[None], row[:-1, None], there[:-1, None],
                      row[-1:], there[-1:], temperature)
         for cells, row, there in zip(features, rows, exists, strict=True)
     ]  # fmt: skip
     return torch.cat(maps)
 
 
-def mean_of_alike(
+def self_similarity_mean(
     features: Tensor, maps: Tensor, valid: Tensor, threshold: float
 ) -> Tensor:
     """Average maps over the cells of an image that look alike.

@@ -6,7 +6,7 @@ from mmengine.registry import init_default_scope
 from torch.nn import functional as F
 
 import mmrca  # noqa: F401
-from mmrca.pseudo_labels.cams import (
+from mmrca.inference import (
     Cams,
     enlarge_cams,
     half,

@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmrca.models import AffinityMap
-from mmrca.ops.affinity_map import affinity_map, concat_stages
+from mmrca.models import PrototypeCAM
+from mmrca.ops.prototype_cam import concat_stages, prototype_cam
 from tests.ops import references as ref
 
 
-def filled(**options) -> AffinityMap:
+def filled(**options) -> PrototypeCAM:
     torch.manual_seed(0)
-    part = AffinityMap(3, 5, num_prototypes=4, num_background=2, **options)
+    part = PrototypeCAM(3, 5, num_prototypes=4, num_background=2, **options)
     part.prototypes.normal_()
     part.valid[:2] = True
     part.background.normal_()
@@ -23,7 +23,7 @@ def test_maps_are_those_of_its_buffers():
     rest = part.background, part.background_valid, 0.1
     assert_close(
         part(stages),
-        affinity_map(
+        prototype_cam(
             concat_stages(stages), part.prototypes, part.valid, *rest
         ),
     )
@@ -35,19 +35,21 @@ def test_the_images_own_affinity_is_added_and_alike_cells_averaged():
     valid = torch.ones(2, 3, 4, dtype=torch.bool)
     valid[1, :, 3] = False
     features, logits = concat_stages(stages), filled()(stages)
-    expected = logits + ref.own_affinity_map(
+    expected = logits + ref.image_prototype_cam(
         features, logits, present, valid, 0.3, 0.2, 0.1
     )
-    own = filled(own_region=0.3, own_background=0.2)(stages, present, valid)
+    own = filled(image_region=0.3, image_background=0.2)(
+        stages, present, valid
+    )
     assert not torch.allclose(own, logits)
     assert_close(own, expected)
-    alike = filled(own_region=0.3, own_background=0.2, alike=0.4)
-    expected = ref.mean_of_alike(features, expected, valid, 0.4)
+    alike = filled(image_region=0.3, image_background=0.2, self_similarity=0.4)
+    expected = ref.self_similarity_mean(features, expected, valid, 0.4)
     assert_close(alike(stages, present, valid), expected)
 
 
 def test_without_labels_all_classes_take_part():
-    part, stages = filled(own_region=0.4), [torch.randn(2, 5, 4, 4)]
+    part, stages = filled(image_region=0.4), [torch.randn(2, 5, 4, 4)]
     every = torch.ones(2, 3, dtype=torch.bool)
     assert torch.equal(part(stages), part(stages, every))
 
@@ -55,17 +57,17 @@ def test_without_labels_all_classes_take_part():
 @pytest.mark.parametrize(
     ('name', 'value'),
     [
-        ('own_region', 40),
-        ('own_region', True),
-        ('own_background', -0.1),
-        ('alike', 1.2),
-        ('alike', 'abc'),
-        ('alike', float('nan')),
+        ('image_region', 40),
+        ('image_region', True),
+        ('image_background', -0.1),
+        ('self_similarity', 1.2),
+        ('self_similarity', 'abc'),
+        ('self_similarity', float('nan')),
     ],
 )
 def test_shares_out_of_their_range_are_an_error(name, value):
     with pytest.raises(
-        ValueError, match=rf'affinity_map\.{name} .* {value!r}'
+        ValueError, match=rf'prototype_cam\.{name} .* {value!r}'
     ):
         filled(**{name: value})
 
@@ -81,7 +83,7 @@ def test_autocast_changes_nothing():
 
 
 def test_a_part_without_parameters_survives_the_checkpoint():
-    part, other = filled(), AffinityMap(3, 5, 4, 2)
+    part, other = filled(), PrototypeCAM(3, 5, 4, 2)
     assert not list(part.parameters())
     part.filled.fill_(True)
     other.load_state_dict(part.state_dict())
