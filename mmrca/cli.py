@@ -158,10 +158,7 @@ def check_classes(config: Config) -> None:
     classes = dataset.get('metainfo', {}).get('classes')
     if not classes:
         return
-    wanted = dict(decode_head=len(classes))
-    wanted |= dict.fromkeys(
-        ('cam_head', 'cls_head', 'memory'), len(classes) - 1
-    )
+    wanted = dict(decode_head=len(classes), cam_head=len(classes) - 1)
     for part, count in wanted.items():
         found = (config.model.get(part) or {}).get('num_classes', count)
         if found != count:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from mmcv.transforms import LoadAnnotations
 from mmseg.datasets import BaseSegDataset
 
-from mmrca.checks import check_count
+from mmrca.checks import Count
 from mmrca.registry import DATASETS
 
 from .images import find_images, image_ids
@@ -66,7 +66,7 @@ class ImageLevelDataset(BaseSegDataset):
         data_root: str | None = None,
         img_suffix: str | None = None,
         seg_map_suffix: str = '.png',
-        rows_per_class: int | None = None,
+        rows_per_class: Count | None = None,
         pipeline: list | tuple = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -77,8 +77,6 @@ class ImageLevelDataset(BaseSegDataset):
                 "metainfo.classes must start with 'background', followed by "
                 f'the classes of the label list; it is {classes}.'
             )
-        if rows_per_class is not None:
-            check_count('rows_per_class', rows_per_class, 1)
         self.rows_per_class = rows_per_class
         super().__init__(
             ann_file=ann_file,
