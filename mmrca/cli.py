@@ -22,7 +22,6 @@ from typing import NoReturn
 
 from mmengine.config import Config, DictAction
 
-
 # Where a constructor that does not fit its arguments is called.
 _BUILDERS = ('mmengine.registry.build_functions', 'mmrca.checks')
 
