@@ -186,12 +186,11 @@ def _cluster(
         *zip(prototype_cam.prototypes, prototype_cam.valid, strict=True),
         (prototype_cam.background, prototype_cam.background_valid),
     ]
-    # One class at a time: padded together, large sets fill the memory.
     for kind, (prototypes, valid) in enumerate(targets):
-        points = rows[kinds == kind][None].to(prototypes.device)
-        mask = torch.ones(points.shape[:2], dtype=torch.bool)
+        points = rows[kinds == kind].to(prototypes.device)
+        every = points.new_ones(len(points), dtype=torch.bool)
         centers, used, _ = kmeans(
-            points, mask.to(points.device), len(prototypes), generator
+            [points], [every], len(prototypes), generator
         )
         prototypes.copy_(F.normalize(centers[0], dim=1))
         valid.copy_(used[0])

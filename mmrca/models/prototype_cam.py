@@ -1,4 +1,4 @@
-"""Maps by the likeness to the training set's surest regions.
+"""Maps by likeness to the training set's most confident regions.
 
 Shape shorthand: N images, L classes, K prototypes a class, D channels,
 h x w feature cells.

@@ -249,12 +249,12 @@ class RegionMemory(nn.Module):
         old, had = self.prototypes.clone(), self.prototype_valid.clone()
         inertia = torch.zeros(1, device=old.device)
         if is_main_process():
-            points, mask = group_rows(
+            points, masks = group_rows(
                 self.rows, self.row_class, self.filled, len(old)
             )
             centers, valid, inertias = self.kmeans(
                 points,
-                mask,
+                masks,
                 old.shape[1],
                 Generator().manual_seed(seed),
                 start=old if self.warm_start else None,
@@ -262,7 +262,7 @@ class RegionMemory(nn.Module):
             )
             self.prototypes.copy_(centers)
             self.prototype_valid.copy_(valid)
-            inertia += inertias.sum() / mask.sum().clamp(min=1)
+            inertia += inertias.sum() / self.filled.sum().clamp(min=1)
         for tensor in (self.prototypes, self.prototype_valid, inertia):
             broadcast(tensor)
         return inertia.item(), self._shift(old, had)

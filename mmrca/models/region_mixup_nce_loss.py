@@ -39,6 +39,15 @@ class RegionMixupNCELoss(nn.Module):
         first, second = torch._standard_gamma(shape, generator=generator)
         return first / (first + second), noise
 
+    @staticmethod
+    def _slots(valid: Tensor, capacity: int | None) -> Tensor:
+        """Number the batch's regions, in the order of images and classes."""
+        if capacity is None or not valid.is_cuda:
+            slots = valid.flatten().nonzero()[:, 0]
+            return slots if len(slots) else slots.new_zeros(1)
+        order = (~valid.flatten()).to(torch.uint8).argsort(stable=True)
+        return order[:capacity]
+
     def forward(
         self,
         regions: Tensor,
@@ -47,34 +56,32 @@ class RegionMixupNCELoss(nn.Module):
         row_class: Tensor,
         filled: Tensor,
         generator: Generator,
+        capacity: int | None = None,
     ) -> Tensor:
-        """Compute the loss of a batch.
+        """Compute the loss of a batch; only its regions cost anything.
 
         Args:
             regions: [N, L, D] embeddings.
-            valid: Boolean [N, L], False where there is no region.
+            valid: Boolean [N, L], True where there is a region.
             rows: [R, D] memory.
             row_class: [R].
             filled: Boolean [R].
             generator: CPU generator of w and of the partners.
+            capacity: Upper bound of the number of regions. On a GPU it
+                spares the wait for their exact number.
 
         Returns:
             Scalar, weighted by ``loss_weight``.
         """
-        images, classes = (
-            grid.flatten()
-            for grid in torch.meshgrid(
-                *(torch.arange(n) for n in valid.shape), indexing='ij'
-            )
-        )
-        weight, noise = self._draw(valid.numel(), generator)
-        device = regions.device
+        device, num_classes = regions.device, valid.shape[1]
+        slots = self._slots(valid, capacity)
+        weight, noise = self._draw(len(slots), generator)
         with torch.autocast(device.type, enabled=False):
             loss = region_mixup_nce(
-                regions.float().flatten(0, 1),
-                classes.to(device, non_blocking=True),
-                images.to(device, non_blocking=True),
-                valid.flatten(),
+                regions.float().flatten(0, 1)[slots],
+                slots % num_classes,
+                slots // num_classes,
+                valid.flatten()[slots],
                 rows.float(),
                 row_class,
                 filled,

@@ -70,7 +70,7 @@ class SemanticAggregation(nn.Module):
             features = features.detach()
         # A raw dot product overflows in half precision.
         with torch.autocast(features.device.type, enabled=False):
-            known = aggregate(
+            mixture = aggregate(
                 self._project('query', features.float(), dim=1),
                 self._project('key', prototypes, dim=2),
                 valid,
@@ -79,8 +79,8 @@ class SemanticAggregation(nn.Module):
                 self.softmax,
                 self._project('value', prototypes, dim=2),
             )
-            known = self._project('sum', known, dim=1)
-        return torch.cat([features, known.to(features.dtype)], dim=1)
+            mixture = self._project('sum', mixture, dim=1)
+        return torch.cat([features, mixture.to(features.dtype)], dim=1)
 
     def _project(self, name: str, values: Tensor, dim: int) -> Tensor:
         if self.projections is None:

@@ -37,11 +37,11 @@ def affinity(
     if cosine:
         cells, keys = F.normalize(cells, dim=-1), F.normalize(keys, dim=-1)
     similarity = cells @ keys.T / temperature
-    known = valid.flatten()
+    valid = valid.flatten()
     if not softmax:
-        return similarity.masked_fill(~known, 0)
+        return similarity.masked_fill(~valid, 0)
     floor = torch.finfo(similarity.dtype).min
-    return similarity.masked_fill(~known, floor).softmax(dim=-1) * known
+    return similarity.masked_fill(~valid, floor).softmax(dim=-1) * valid
 
 
 def aggregate(
@@ -69,5 +69,5 @@ def aggregate(
     """
     share = affinity(features, prototypes, valid, temperature, cosine, softmax)
     summed = (prototypes if values is None else values).flatten(0, 1)
-    known = share @ summed.to(share.dtype)
-    return known.transpose(1, 2).reshape(features.shape)
+    mixture = share @ summed.to(share.dtype)
+    return mixture.transpose(1, 2).reshape(features.shape)

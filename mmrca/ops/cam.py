@@ -114,12 +114,12 @@ def threshold_histogram(
         int64 [T + 1, L + 1, L]: at how many of the thresholds the score is
         above, truth, best class.
     """
-    known = target <= num_classes
+    valid = target <= num_classes
     above = (score * num_thresholds).ceil().long().clamp(max=num_thresholds)
     side = num_classes + 1
     cell = (above * side + target) * num_classes + winner
     counts = torch.bincount(
-        cell[known], minlength=(num_thresholds + 1) * side * num_classes
+        cell[valid], minlength=(num_thresholds + 1) * side * num_classes
     )
     return counts.view(num_thresholds + 1, side, num_classes)
 

@@ -32,21 +32,21 @@ def region_nce(similarity: Tensor, positive: Tensor, filled: Tensor) -> Tensor:
 
 
 def choose_partners(
-    classes: Tensor, images: Tensor, usable: Tensor, noise: Tensor
+    classes: Tensor, images: Tensor, valid: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Give each region a random partner: another class, another image.
 
     Args:
         classes: [M] class of each region.
         images: [M] image of each region.
-        usable: Boolean [M]; others neither get nor are a partner.
+        valid: Boolean [M]; others neither get nor are a partner.
         noise: [M, M] uniform in 0..1; row m's highest allowed entry wins.
 
     Returns:
-        Partner indices [M] (0 where there is none) and boolean [M].
+        Partner indices [M], and boolean [M] that says who has a partner.
     """
     allowed = (classes[:, None] != classes) & (images[:, None] != images)
-    allowed &= usable[:, None] & usable
+    allowed &= valid[:, None] & valid
     choice = noise.masked_fill(~allowed, -1).argmax(dim=1)
     return choice, allowed.any(dim=1)
 
@@ -75,7 +75,7 @@ def region_mixup_nce(
         regions: [M, D] embeddings.
         classes: [M] class of each region.
         images: [M] image of each region.
-        valid: Boolean [M], False for entries that are no region.
+        valid: Boolean [M], True for regions, False for empty slots.
         rows: [R, D] memory.
         row_class: [R] class of each row.
         filled: Boolean [R].
@@ -87,12 +87,13 @@ def region_mixup_nce(
         Scalar, 0 when no region takes part.
     """
     own = classes[:, None] == row_class
-    usable = valid & (own & filled).any(dim=1)
-    partner, mixed = choose_partners(classes, images, usable, noise)
+    valid = valid & (own & filled).any(dim=1)
+    partner, mixed = choose_partners(classes, images, valid, noise)
     weight = torch.where(mixed, weight, torch.ones_like(weight))
     blend = torch.lerp(regions[partner], regions, weight[:, None])
-    similarity = F.normalize(blend, dim=1) @ F.normalize(rows, dim=1).T
-    similarity = similarity / temperature
+    # Dividing by the rows' lengths afterwards spares a copy of the rows.
+    length = rows.norm(dim=1).clamp(min=1e-12)
+    similarity = F.normalize(blend, dim=1) @ rows.T / (temperature * length)
     loss = weight * region_nce(similarity, own, filled)
     loss = loss + (1 - weight) * region_nce(similarity, own[partner], filled)
-    return (loss * usable).sum() / usable.sum().clamp(min=1)
+    return (loss * valid).sum() / valid.sum().clamp(min=1)

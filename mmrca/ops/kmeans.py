@@ -1,10 +1,11 @@
-"""K-means over the rows of every class at once (section 3.3).
+"""K-means over the rows of each class (section 3.3).
 
-Shape shorthand: B independent sets (classes), P points a set (padded),
-K clusters, D channels.
+Shape shorthand: B independent sets (classes), P points a set, K clusters,
+D channels.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -12,8 +13,8 @@ from torch import Generator, Tensor
 
 def group_rows(
     rows: Tensor, row_class: Tensor, filled: Tensor, num_classes: int
-) -> tuple[Tensor, Tensor]:
-    """Sort filled rows by class into one padded tensor.
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Sort filled rows by class.
 
     Args:
         rows: [R, D].
@@ -22,18 +23,14 @@ def group_rows(
         num_classes: L.
 
     Returns:
-        Points [L, P, D] with P the largest class's count, and boolean
-        [L, P].
+        For each class its points [P, D], and a mask [P] that is True
+        everywhere, as :func:`kmeans` takes them.
     """
-    order = torch.argsort(row_class[filled], stable=True)
-    points, classes = rows[filled][order], row_class[filled][order]
-    counts = torch.bincount(classes, minlength=num_classes)
-    mask = (
-        torch.arange(int(counts.max()), device=rows.device) < counts[:, None]
-    )
-    grouped = rows.new_zeros(*mask.shape, rows.shape[1])
-    grouped[mask] = points
-    return grouped, mask
+    used = filled.nonzero()[:, 0]
+    order = used[row_class[used].argsort(stable=True)]
+    counts = row_class[used].bincount(minlength=num_classes).tolist()
+    points = [rows[own] for own in torch.split(order, counts)]
+    return points, [p.new_ones(len(p), dtype=torch.bool) for p in points]
 
 
 def squared_distances(points: Tensor, centers: Tensor) -> Tensor:
@@ -114,32 +111,33 @@ def _move_centers(
     empty = used & (size == 0)
     worst = nearest.argsort(dim=1, descending=True, stable=True)
     rank = (empty.long().cumsum(dim=1) - 1).clamp(0, points.shape[1] - 1)
-    spare = worst.gather(1, rank)[..., None].expand_as(mean)
-    return torch.where(empty[..., None], points.gather(1, spare), mean)
+    restart = worst.gather(1, rank)[..., None].expand_as(mean)
+    return torch.where(empty[..., None], points.gather(1, restart), mean)
 
 
 def kmeans(
-    points: Tensor,
-    mask: Tensor,
+    points: Sequence[Tensor],
+    masks: Sequence[Tensor],
     num_clusters: int,
     generator: Generator,
     start: Tensor | None = None,
     start_valid: Tensor | None = None,
     max_iters: int = 100,
-    restarts: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Lloyd's K-means of B padded sets at once.
+    """Lloyd's K-means of B sets, one after the other.
+
+    Each set costs what its own points cost; padded together they would cost
+    what the largest does.
 
     Args:
-        points: [B, P, D].
-        mask: Boolean [B, P], False for padding.
+        points: B tensors [P, D]; P may differ.
+        masks: B boolean [P], False for points that do not count.
         num_clusters: K. A set with fewer points gets that many clusters.
         generator: CPU generator of every random choice.
         start: [B, K, D] centres to start from (a warm start), used for the
-            sets whose every needed centre is valid, in the first restart.
+            sets whose every needed centre is valid.
         start_valid: Boolean [B, K], required with ``start``.
         max_iters: Lloyd steps at most.
-        restarts: Starts of which the lowest inertia of each set is kept.
 
     Returns:
         Centres [B, K, D] (0 where invalid), their validity [B, K] and the
@@ -150,24 +148,31 @@ def kmeans(
     """
     if (start is None) != (start_valid is None):
         raise ValueError('kmeans: start and start_valid go together')
-    wanted = mask.sum(dim=1).clamp(max=num_clusters)
-    slots = torch.arange(num_clusters, device=points.device)
-    used = slots < wanted[:, None]
-    best = points.new_zeros(len(points), num_clusters, points.shape[2])
-    if points.shape[1] == 0:
-        return best, used, best.new_zeros(len(points))
-    lowest = points.new_full((len(points),), torch.inf)
-    for attempt in range(restarts):
-        centers = seed_centers(points, mask, num_clusters, generator)
-        if attempt == 0 and start is not None and start_valid is not None:
-            warm = (start_valid | ~used).all(dim=1)[:, None, None]
-            centers = torch.where(warm, start.to(centers), centers)
-        centers = _lloyd(points, mask, centers, used, max_iters)
-        inertia = _inertia(points, mask, centers, used)
-        better = inertia < lowest
-        best = torch.where(better[:, None, None], centers, best)
-        lowest = torch.where(better, inertia, lowest)
-    return best * used[..., None], used, lowest
+    centers = points[0].new_zeros(
+        len(points), num_clusters, points[0].shape[1]
+    )
+    valid = torch.zeros(
+        centers.shape[:2], dtype=torch.bool, device=centers.device
+    )
+    inertia = centers.new_zeros(len(points))
+    for b, (own, mask) in enumerate(zip(points, masks, strict=True)):
+        inside = own[mask][None]
+        wanted = min(inside.shape[1], num_clusters)
+        if wanted == 0:
+            continue
+        every = inside.new_ones(inside.shape[:2], dtype=torch.bool)
+        used = inside.new_ones(1, wanted, dtype=torch.bool)
+        first = seed_centers(inside, every, wanted, generator)
+        if (
+            start is not None
+            and start_valid is not None
+            and start_valid[b, :wanted].all()
+        ):
+            first = start[b : b + 1, :wanted].to(first)
+        found = _lloyd(inside, every, first, used, max_iters)
+        centers[b, :wanted], valid[b, :wanted] = found[0], True
+        inertia[b] = _inertia(inside, every, found, used)[0]
+    return centers, valid, inertia
 
 
 def _lloyd(

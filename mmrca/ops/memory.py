@@ -77,7 +77,7 @@ def ring_rows(
         0, row_class, torch.ones_like(row_class)
     )
     first = length.cumsum(0) - length
-    # A class without rows has no accepted region either.
+    # A class without rows never has an accepted region.
     length = length.clamp(min=1)
     taken = accepted.long().cumsum(0)
     place = (pointer + taken - accepted.long()) % length

@@ -35,7 +35,8 @@ def confusion_matrix(
         column = left open by the prediction.
 
     Raises:
-        ValueError: If the shapes differ or a value is none of the above.
+        ValueError: The shapes differ, or a value is neither a class nor
+            ``ignore_index``.
     """
     if pred.shape != target.shape:
         raise ValueError(
@@ -161,7 +162,7 @@ def best_f1(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         nan.
 
     Raises:
-        ValueError: If there is no image, or the shapes differ.
+        ValueError: There are no images, or the shapes differ.
     """
     if scores.shape != labels.shape or scores.dim() != 2 or not len(scores):
         raise ValueError(
@@ -188,10 +189,10 @@ def _check_values(
 ) -> None:
     if labels.is_floating_point():
         raise ValueError(f'{what} must hold integers, not {labels.dtype}')
-    known = (labels >= 0) & (labels < num_classes) | (labels == ignore_index)
-    if not known.all():
+    allowed = (labels >= 0) & (labels < num_classes) | (labels == ignore_index)
+    if not allowed.all():
         raise ValueError(
-            f'{what} holds the value {labels[~known][0].item()}; it must be '
+            f'{what} holds the value {labels[~allowed][0].item()}; it must be '
             f'in 0..{num_classes - 1} or {ignore_index}'
         )
 

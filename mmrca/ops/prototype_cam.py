@@ -53,16 +53,16 @@ def prototype_cam(
 
     Returns:
         Logits [N, L, h, w], above 0 where a cell resembles the class more.
-        A class without a valid prototype is 0 everywhere, which is no
-        evidence. Without a valid background prototype, the background's
+        A class without a valid prototype is 0 everywhere, which says
+        nothing. Without a valid background prototype, the background's
         part is that of a cosine of 0.
     """
     cells = F.normalize(features.flatten(2), dim=1)
 
-    def likeness(keys: Tensor, known: Tensor) -> Tensor:
+    def likeness(keys: Tensor, valid: Tensor) -> Tensor:
         keys = F.normalize(keys.to(cells.dtype), dim=-1)
         cosine = torch.einsum('...kd,ndp->n...kp', keys, cells)
-        return _log_mean_exp(cosine / temperature, known[..., None])
+        return _log_mean_exp(cosine / temperature, valid[..., None])
 
     seen = valid.any(dim=1)[:, None]
     logits = likeness(prototypes, valid)
@@ -79,7 +79,7 @@ def image_prototype_cam(
     background: float,
     temperature: float,
 ) -> Tensor:
-    """Compare cells with the same image's surest cells.
+    """Compare cells with the same image's most confident cells.
 
     As :func:`prototype_cam`, with one prototype a class and one of the
     background, made of the image itself: the mean features of the cells that
@@ -118,7 +118,7 @@ def image_prototype_cam(
 def self_similarity_mean(
     features: Tensor, maps: Tensor, valid: Tensor, threshold: float
 ) -> Tensor:
-    """Average maps over the cells of an image that look alike.
+    """Average maps over similar cells of an image.
 
     A cell weighs the others, and itself, by how far their cosine is above
     the threshold; at a threshold of 0 that is eq. 5 of SEAM (Wang et al.,
@@ -128,29 +128,29 @@ def self_similarity_mean(
         features: [N, D, h, w].
         maps: [N, L, h, w].
         valid: Boolean [N, h, w]; what is False weighs nothing.
-        threshold: Cosine from which on cells are alike, -1..1.
+        threshold: Cosine above which cells are similar, -1..1.
 
     Returns:
-        [N, L, h, w]; a cell that is like none keeps its values.
+        [N, L, h, w]; cells without similar cells are unchanged.
     """
     cells = F.normalize(features.flatten(2), dim=1)
-    values, known = maps.flatten(2), valid.flatten(1)[:, None]
+    values, valid = maps.flatten(2), valid.flatten(1)[:, None]
     parts = []
     # All pairs of cells at a time would fill the memory at a small stride.
     for first in range(0, cells.shape[2], 256):
         part, own = (x[..., first : first + 256] for x in (cells, values))
-        weights = (part.mT @ cells - threshold).clamp(min=0) * known
+        weights = (part.mT @ cells - threshold).clamp(min=0) * valid
         total = weights.sum(dim=2)[:, None]
         mean = values @ weights.mT / torch.where(total > 0, total, 1)
         parts.append(torch.where(total > 0, mean, own))
     return torch.cat(parts, dim=2).view_as(maps)
 
 
-def _log_mean_exp(values: Tensor, known: Tensor) -> Tensor:
-    """Over the known of the last dimension but one; 0 where none is."""
-    count = known.sum(dim=-2)
-    # Minus infinity would have no gradient where nothing is known.
+def _log_mean_exp(values: Tensor, valid: Tensor) -> Tensor:
+    """Over the valid entries of the second-last dimension, else 0."""
+    count = valid.sum(dim=-2)
+    # Minus infinity would have no gradient where nothing is valid.
     floor = torch.finfo(values.dtype).min
-    total = values.masked_fill(~known, floor).logsumexp(dim=-2)
+    total = values.masked_fill(~valid, floor).logsumexp(dim=-2)
     mean = total - count.clamp(min=1).to(values.dtype).log()
     return torch.where(count > 0, mean, torch.zeros_like(mean))

@@ -32,7 +32,7 @@ def confident_masks(
     region: float,
     background: float,
 ) -> tuple[Tensor, Tensor]:
-    """Cells that surely show a present class, or surely none.
+    """Confident cells of the present classes, and of the background.
 
     Args:
         cam: [N, L, h, w] logits P.
@@ -44,7 +44,7 @@ def confident_masks(
 
     Returns:
         Boolean [N, L, h, w], empty for a map that is nowhere positive, and
-        boolean [N, h, w]; an image without a class is all background.
+        boolean [N, h, w]; an image without classes is all background.
     """
     share = normalize_cam(cam, valid[:, None]) * present[..., None, None]
     return share > region, (share.amax(dim=1) < background) & valid

@@ -48,15 +48,6 @@ def test_the_generator_decides():
     assert not torch.equal(one, other)
 
 
-def test_restarts_never_raise_the_inertia():
-    points, mask = random_sets(7, [60])
-    one, ten = (
-        sklearn_kmeans(points, mask, 9, seeded(), restarts=n)[2]
-        for n in (1, 10)
-    )
-    assert ten <= one
-
-
 def test_half_a_warm_start_is_refused():
     points, mask = random_sets(8, [5])
     with pytest.raises(ValueError, match='go together'):

@@ -1,7 +1,5 @@
 """Shape shorthand: B sets, P points a set, K clusters, D channels."""
 
-import itertools
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -59,24 +57,22 @@ def test_groups_hold_the_filled_rows_of_each_class(num_rows, dim, num_classes):
     rows = torch.randn(num_rows, dim, generator=generator)
     row_class = torch.randint(num_classes, (num_rows,), generator=generator)
     filled = torch.rand(num_rows, generator=generator) < 0.7
-    points, mask = group_rows(rows, row_class, filled, num_classes)
-    assert len(points) == num_classes
-    assert mask.shape == points.shape[:2]
+    points, masks = group_rows(rows, row_class, filled, num_classes)
+    assert len(points) == len(masks) == num_classes
     for c in range(num_classes):
         expected = [
             rows[r] for r in range(num_rows) if filled[r] and row_class[r] == c
         ]
-        assert_close(list(points[c][mask[c]]), expected)
-    assert mask.shape[1] == mask.sum(dim=1).max()
+        assert_close(list(points[c]), expected)
+        assert masks[c].tolist() == [True] * len(expected)
 
 
 def test_groups_of_an_empty_memory():
-    points, mask = group_rows(
+    points, masks = group_rows(
         torch.ones(4, 3), torch.tensor([0, 1, 1, 2]), torch.zeros(4) > 0, 3
     )
-    assert points.shape == (3, 0, 3)
-    assert mask.shape == (3, 0)
-    centers, valid, inertia = kmeans(points, mask, 2, seeded())
+    assert [p.shape for p in points] == [(0, 3)] * 3
+    centers, valid, inertia = kmeans(points, masks, 2, seeded())
     assert centers.shape == (3, 2, 3)
     assert not valid.any()
     assert inertia.tolist() == [0, 0, 0]
@@ -112,7 +108,9 @@ def test_squared_distances_of_float32():
 @pytest.mark.parametrize('max_iters', [1, 2, 50])
 @pytest.mark.parametrize('seed', range(3))
 def test_sets_agree_with_loops_from_the_same_start(seed, max_iters):
-    sizes = [12, 3, 7, 1, 20]
+    # Of two points at their mean either may restart an empty cluster, as
+    # rounding decides; these sets have no such tie.
+    sizes = [12, 2, 7, 1, 20]
     points, mask = random_sets(seed, sizes)
     # Starts so far apart that some clusters are empty at first.
     start = 3 * random_sets(seed + 1, [4] * 5)[0]
@@ -231,25 +229,13 @@ def test_equal_points_give_equal_clusters():
     assert inertia.item() == 0
 
 
-@given(seed=seeds, restarts=st.integers(2, 4))
-@few
-def test_restarts_never_raise_the_inertia(seed, restarts):
-    points, mask = random_sets(seed, [30, 12])
-    inertias = [
-        kmeans(points, mask, 4, seeded(seed), restarts=count)[2]
-        for count in range(1, restarts + 1)
-    ]
-    for fewer, more in itertools.pairwise(inertias):
-        assert (more <= fewer).all()
-
-
 @given(seed=seeds)
 @few
 def test_the_same_generator_gives_the_same_clusters(seed):
     points, mask = random_sets(seed, [15, 4])
-    first = kmeans(points, mask, 4, seeded(seed), restarts=2)
+    first = kmeans(points, mask, 4, seeded(seed))
     torch.rand(3)
-    second = kmeans(points, mask, 4, seeded(seed), restarts=2)
+    second = kmeans(points, mask, 4, seeded(seed))
     assert_close(first, second, rtol=0, atol=0)
 
 
@@ -310,15 +296,18 @@ def test_a_start_with_an_invalid_centre_is_not_used():
     assert centers[1, 2].count_nonzero() == 0
 
 
-def test_a_warm_start_counts_for_the_first_restart_only():
-    points, mask = random_sets(9, [40])
-    bad = torch.full((1, 4, 3), 1e3).double()
-    options = dict(start=bad, start_valid=torch.ones(1, 4, dtype=bool))
-    once = kmeans(points, mask, 4, seeded(), max_iters=0, **options)[2]
-    twice = kmeans(
-        points, mask, 4, seeded(), max_iters=0, restarts=2, **options
-    )[2]
-    assert twice.item() < once.item()
+@given(seed=seeds)
+@few
+def test_sets_of_other_sizes_give_what_padded_sets_give(seed):
+    points, mask = random_sets(seed, [15, 4, 9])
+    ragged = [p[m] for p, m in zip(points, mask, strict=True)]
+    whole = [torch.ones(len(p), dtype=bool) for p in ragged]
+    assert_close(
+        kmeans(ragged, whole, 3, seeded(seed)),
+        kmeans(points, mask, 3, seeded(seed)),
+        rtol=0,
+        atol=0,
+    )
 
 
 @given(seed=seeds, sizes=counts)
@@ -373,9 +362,11 @@ def test_inertia_is_as_low_as_that_of_scikit_learn(
     groups = spread * torch.randn(15, num_clusters, dim, generator=generator)
     points += groups.repeat(1, size // num_clusters + 1, 1)[:, :size]
     mask = torch.ones(15, size, dtype=bool)
-    _, _, inertia = kmeans(
-        points, mask, num_clusters, seeded(), max_iters=300, restarts=10
-    )
+    ten = [
+        kmeans(points, mask, num_clusters, seeded(s), max_iters=300)[2]
+        for s in range(10)
+    ]
+    inertia = torch.stack(ten).amin(dim=0)
     with threadpool_limits(1):
         expected = [
             KMeans(num_clusters, n_init=10, random_state=0)

@@ -103,8 +103,8 @@ def own_prototypes(model, rows) -> PrototypeCAM:
         (part.background, part.background_valid),
     ]
     for own, (prototypes, valid) in zip(rows, targets, strict=True):
-        mask = torch.ones(1, len(own), dtype=torch.bool)
-        centers, _, _ = kmeans(own[None], mask, len(prototypes), generator)
+        every = torch.ones(len(own), dtype=torch.bool)
+        centers, _, _ = kmeans([own], [every], len(prototypes), generator)
         prototypes.copy_(F.normalize(centers[0], dim=1))
         valid.copy_(torch.arange(len(prototypes)) < len(own))
     return part
