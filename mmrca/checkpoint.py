@@ -141,9 +141,10 @@ def check_backbone(model: nn.Module, config: dict) -> None:
     """
     init = config.get('backbone', {}).get('init_cfg') or {}
     path = init.get('checkpoint') or ''
-    if init.get('type') == 'Pretrained' and '://' not in path:
-        options = {k: v for k, v in init.items() if k != 'type'}
-        Pretrained(**options)(unwrap(model).backbone)
+    # With a scope it is ours, which refuses them by itself.
+    if init.get('type') != 'Pretrained' or '_scope_' in init or '://' in path:
+        return
+    Pretrained(path, init.get('prefix', 'backbone'))(unwrap(model).backbone)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
