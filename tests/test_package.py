@@ -165,3 +165,18 @@ def test_model_index_names_existing_files(repo):
         assert (repo / model['Config']).is_file()
     for collection in index['Collections']:
         assert (repo / collection['README']).is_file()
+
+
+def test_a_training_imports_neither_the_label_room_nor_what_it_needs(repo):
+    code = (
+        'import sys, mmrca, mmengine.runner\n'
+        'from mmrca import registry as r\n'
+        "for n in ('MODELS.RCA', 'HOOKS.PrototypeCAMHook', "
+        "'DATASETS.ImageLevelDataset', 'METRICS.CAMMetric'):\n"
+        "    where, name = n.split('.')\n"
+        '    assert getattr(r, where).get(name), n\n'
+        'print(*sys.modules)'
+    )
+    loaded = set(in_fresh_python(code, cwd=repo).stdout.split())
+    assert 'mmrca.engine.prototype_filling' in loaded
+    assert not loaded & {'mmrca.pseudo_labels', 'numba', 'sklearn'}
