@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from list_writer import (
     add_arguments,
+    add_normal_flag,
     choose_classes,
     read_names,
     write_labels,
@@ -36,6 +37,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('masks', type=Path, help='folder of ID.png')
     parser.add_argument('images', type=Path, help='folder of the images')
     add_arguments(parser)
+    add_normal_flag(parser)
     parser.add_argument('--list', help='IDs to take, one a line [all masks]')
     return parser.parse_args(argv)
 
@@ -92,7 +94,7 @@ def read_mask(path: Path, classes: Sequence[str]) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)
-    classes = choose_classes(args, ())
+    classes = choose_classes(args, (), args.masks)
     labels = {
         name: read_mask(args.masks / f'{name}.png', classes)
         for name in progress(mask_names(args.masks, args.list), 'masks')

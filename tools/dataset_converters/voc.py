@@ -10,18 +10,21 @@ DeepLab's list of the 10,582 images with SBD's (``/JPEGImages/ID.jpg
 any other way. VOC has an XML file for the images of SBD, too.
 
 Objects that VOC marks as difficult count as any other: they are in the
-picture. How many labels rest on them alone is printed.
+picture. How many labels rest on them alone is printed. Images without any
+object are left out, counted and listed; ``--normal`` keeps them as images of
+none of the classes.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from xml.etree import ElementTree
 
 from list_writer import (
     add_arguments,
+    add_normal_flag,
     choose_classes,
     read_names,
+    read_xml,
     write_labels,
 )
 
@@ -45,6 +48,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('list', help='list of the images to take')
     add_arguments(parser)
+    add_normal_flag(parser)
     return parser.parse_args(argv)
 
 
@@ -57,16 +61,12 @@ def read_objects(path: Path) -> dict[str, bool]:
     Raises:
         ValueError: The file is not VOC XML.
     """
-    try:
-        objects = ElementTree.parse(path).getroot().findall('object')
-    except ElementTree.ParseError as error:
-        raise ValueError(f'{path} cannot be read as XML: {error}') from error
     found: dict[str, bool] = {}
-    for entry in objects:
+    for entry in read_xml(path, 'annotation').findall('object'):
         name = (entry.findtext('name') or '').strip()
         if not name:
             raise ValueError(f'{path} has an object without a name')
-        difficult = entry.findtext('difficult', '0').strip() == '1'
+        difficult = (entry.findtext('difficult') or '').strip() == '1'
         found[name] = found.get(name, True) and difficult
     return found
 
@@ -74,7 +74,7 @@ def read_objects(path: Path) -> dict[str, bool]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)
-    classes = choose_classes(args, CLASSES)
+    classes = choose_classes(args, CLASSES, args.root)
     listed = read_names(existing_file(args.list, 'list'))
     names = [PurePosixPath(name).stem for name in listed]
     folder = args.root / 'Annotations'
@@ -84,12 +84,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             f'{len(missing)} of {len(names)} images of {args.list} have no '
             f'{folder}/ID.xml, first {missing[0]}'
         )
-    objects = {
+    labels = {
         name: read_objects(folder / f'{name}.xml')
         for name in progress(names, 'annotations')
     }
-    print(write_labels(args, args.root / 'JPEGImages', objects, classes, {}))
-    difficult = sum(sum(found.values()) for found in objects.values())
+    print(write_labels(args, args.root / 'JPEGImages', labels, classes, {}))
+    difficult = sum(sum(found.values()) for found in labels.values())
     print(f'{difficult} labels rest on objects marked as difficult alone')
 
 
