@@ -310,6 +310,7 @@ def test_folders(convert, tmp_path):
     both = (root / 'cat/1.jpg').read_bytes()
     (root / 'wild dog/same.jpg').write_bytes(both)
     (root / 'wild dog/Thumbs.db').write_bytes(both)
+    (root / 'cow').mkdir()
     out = tmp_path / 'labels/train.csv'
     said = convert('folders', root, out)
     assert load(out, root) == {
@@ -317,13 +318,69 @@ def test_folders(convert, tmp_path):
         'cat/deep/2': ['cat'],
         'wild dog/1': ['wild dog'],
     }
-    skipped = (out.parent / 'train_skipped.txt').read_text().splitlines()
-    assert sorted(skipped) == [
-        'loose.png\tin no class folder',
-        'wild dog/Thumbs.db\tno image',
-        'wild dog/same.jpg\tthe same as cat/1.jpg',
-    ]
-    assert 'skipped 3, listed in' in said
+    assert skipped(out) == {
+        'loose.png': 'in no class folder',
+        'wild dog/Thumbs.db': '.db files are not read as images',
+        'wild dog/same.jpg': 'the same as cat/1.jpg',
+        'cow/': 'a folder without images',
+    }
+    assert 'skipped 4, listed in' in said
+
+
+def skipped(out: Path) -> dict[str, str]:
+    text = out.with_name(f'{out.stem}_skipped.txt').read_text()
+    return dict(line.split('\t') for line in text.splitlines())
+
+
+HIDDEN = (
+    '.ipynb_checkpoints/cat/1.jpg',
+    '__MACOSX/cat/._1.jpg',
+    'cat/.ipynb_checkpoints/1-checkpoint.jpg',
+    'cat/._1.jpg',
+    'cat/.DS_Store',
+)
+
+
+def test_hidden_copies_are_left_out_and_counted(convert, tmp_path):
+    root = tmp_path / 'images'
+    write_images(root, *HIDDEN, 'cat/1.jpg', 'dog/1.jpg')
+    out = tmp_path / 'labels/train.csv'
+    said = convert('folders', root, out)
+    assert load(out, root) == {'cat/1': ['cat'], 'dog/1': ['dog']}
+    assert skipped(out).keys() >= set(HIDDEN)
+    assert f'{len(HIDDEN)} a hidden file or folder: ' in said
+
+
+def test_a_linked_class_folder_is_read(convert, tmp_path):
+    write_images(tmp_path, 'elsewhere/1.jpg', 'images/dog/2.png')
+    (tmp_path / 'images/cat').symlink_to(tmp_path / 'elsewhere')
+    out = tmp_path / 'labels/train.csv'
+    convert('folders', tmp_path / 'images', out)
+    images = load(out, tmp_path / 'images')
+    assert images == {'cat/1': ['cat'], 'dog/2': ['dog']}
+
+
+def test_a_folder_of_normal_images(convert, tmp_path):
+    names = [f'good/{i}.jpg' for i in range(4)]
+    write_images(tmp_path / 'images', *names, 'scratch/1.jpg', 'ok/1.jpg')
+    out = tmp_path / 'labels/train.json'
+    call = ('folders', tmp_path / 'images', out)
+    said = convert(*call, '--normal', 'good', '--normal', 'ok')
+    images = load(out, tmp_path / 'images')
+    assert images.pop('scratch/1') == ['scratch']
+    assert len(images) == 5 and not any(images.values())
+    assert '6 images, 1 labels, normal images: 5' in said
+    # The same photo cannot be good and scratched.
+    good = (tmp_path / 'images/good/2.jpg').read_bytes()
+    (tmp_path / 'images/scratch/2.jpg').write_bytes(good)
+    with pytest.raises(ValueError, match=r"good/2.jpg .*'good'.*'scratch'"):
+        convert(*call, '--normal', 'good', '--overwrite')
+
+
+def test_images_in_no_folder_are_no_class(convert, tmp_path):
+    write_images(tmp_path / 'images', 'a.jpg', 'b.jpg')
+    with pytest.raises(ValueError, match=r'images has no folder .*: a.jpg'):
+        convert('folders', tmp_path / 'images', tmp_path / 'labels/train.csv')
 
 
 def test_every_tenth_image_can_be_held_back(convert, tmp_path):
@@ -429,8 +486,8 @@ def test_columns_of_a_table_and_folders_of_windows(convert, photos):
         ('a,background\n', "table.csv: 'background' cannot be a class"),
         ('a\nb\n', 'table.csv has no classes'),
         ('a,cat\na.jpg,cat\n', "'a' and 'a.jpg' are one image"),
-        ('x,cat\na.jpg,cat\n', '1 of 2 images .*: x; add'),
-        ('a.jpg,cat\nx.jpg,cat\ny,cat\n', '2 of 3 images .*: x.jpg, y; add'),
+        ('x,cat\na.jpg,cat\n', r'1 of 2 images .*: x \(not in .*\); add'),
+        ('a.jpg,cat\nx.jpg,cat\ny,cat\n', '2 of 3 images .*: x.jpg .*, y '),
         ('a,cat\nb,"dog\n', 'table.csv line 2 cannot be read as CSV'),
         ('[{"image": "a"}]', 'table.csv is not a table but JSON'),
         # Marks
@@ -618,7 +675,7 @@ def test_label_studio(convert, photos):
         ),
         ([task(f'{UPLOAD}1234abcd-a.jpg', ['cat'])], 'may be 1234abcd-a.jpg'),
         ([task('a.jpg')], 'answers 0 questions'),
-        ([task('x.jpg', ['cat'])], '1 of 1 images .*: x.jpg'),
+        ([task('x.jpg', ['cat'])], '1 of 1 images .*: x.jpg '),
     ],
 )
 def test_an_unclear_export_of_label_studio(convert, photos, tasks, says):
@@ -730,7 +787,7 @@ def test_missing_images_are_left_out_only_on_request(convert, photos):
     (photos / 'table.csv').write_text('a,cat\nx,cat\nb,dog\n')
     out = photos / 'labels/train.csv'
     call = ('table', photos / 'table.csv', photos / 'photos', out)
-    with pytest.raises(FileNotFoundError, match=r'1 of 3 images .*: x; add'):
+    with pytest.raises(FileNotFoundError, match=r'1 of 3 images .*: x '):
         convert(*call)
     said = convert(*call, '--skip-missing')
     assert load(out, photos / 'photos') == {'a': ['cat'], 'b': ['dog']}
@@ -797,7 +854,7 @@ def test_what_does_not_read_back_is_not_written(convert, photos):
 
 
 def test_a_fault_on_reading_back_names_the_users_file(convert, tmp_path):
-    write_images(tmp_path / 'images', '2/a.jpg', '7/b.jpg')
+    write_images(tmp_path / 'images', '1/a.jpg', '2/b.jpg')
     out = tmp_path / 'labels/train.csv'
     with pytest.raises(ValueError, match='which is also the number') as caught:
         convert('folders', tmp_path / 'images', out)

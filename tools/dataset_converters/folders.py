@@ -69,11 +69,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     found, skipped = list_images(args.images)
     images = [name for name in found if '/' in name]
-    skipped |= dict.fromkeys(set(found) - set(images), 'in no class folder')
+    loose = [name for name in found if '/' not in name]
+    skipped |= dict.fromkeys(loose, 'in no class folder')
     names = sorted({name.split('/')[0] for name in images})
     for path in sorted(args.images.iterdir()):
         if path.is_dir() and path.name not in names:
             skipped[f'{path.name}/'] = 'a folder without images'
+    if not names:
+        left_out = '; '.join(f'{name}: {why}' for name, why in skipped.items())
+        raise ValueError(
+            f'{args.images} has no folder with images; put those of each '
+            f'class into a folder (left out: {left_out[:200]})'
+        )
     classes = choose_classes(args, names, args.images)
     copies = same_files(args.images, images)
     labels: dict[str, set[str]] = {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from mmrca.datasets.images import find_images, image_ids
+from mmrca.datasets.images import find_images, image_ids, image_name
 from mmrca.datasets.label_list import read_labels
 
 _NO_CLASS = 'no class'
@@ -172,7 +172,7 @@ def choose_classes(
             f'{beside} holds other classes than {source}: write to another '
             'folder, or --overwrite'
         )
-    _check_classes([*classes, *(args.normal or ())], source or origin)
+    _check_classes(classes, args.normal or (), source or origin)
     return classes
 
 
@@ -204,14 +204,16 @@ def _check_out(args: Namespace) -> None:
         )
 
 
-def _check_classes(classes: Sequence[str], source: Path | str) -> None:
-    if not any(classes):
+def _check_classes(
+    classes: Sequence[str], normal: Sequence[str], source: Path | str
+) -> None:
+    if not classes:
         raise ValueError(
             f'{source} has no classes; name them in a file, one a line, and '
             'give it as --classes'
         )
     seen: dict[str, str] = {}
-    for name in classes:
+    for name in (*classes, *normal):
         if name.lower() == 'background':
             raise ValueError(
                 f"{source}: '{name}' cannot be a class; leave it out"
@@ -257,24 +259,23 @@ def write_labels(
     """
     labels, unlabelled = _take_normal(labels, args.normal or ())
     _check_known(labels, classes)
-    files = find_images(folder, labels)
-    missing = [name for name in labels if name not in files]
-    reasons = [
-        skipped,
-        dict.fromkeys(unlabelled, _NO_CLASS),
-        dict.fromkeys(missing, f'not in {folder}'),
-        {
-            name: 'an empty file'
-            for name, file in files.items()
-            if (folder / file).stat().st_size == 0
-        },
-    ]
-    skipped = {n: why for some in reasons for n, why in some.items()}
+    words = {name: image_name(name) for name in labels}
+    found, reasons = find_images(folder, words.values())
+    files = {n: found[word] for n, word in words.items() if word in found}
+    missing = {n: reasons[w] for n, w in words.items() if w in reasons}
+    empty = [n for n, f in files.items() if not (folder / f).stat().st_size]
+    skipped = {
+        **skipped,
+        **dict.fromkeys(unlabelled, _NO_CLASS),
+        **missing,
+        **dict.fromkeys(empty, 'an empty file'),
+    }
     kept = [name for name in labels if name not in skipped]
     if missing and not (kept and args.skip_missing):
         raise FileNotFoundError(
-            f'{len(missing)} of {len(labels)} images are not in {folder}: '
-            f'{_some(missing)}; add them, or leave them out by --skip-missing'
+            f'{len(missing)} of {len(labels)} images are missing: '
+            f'{_some([f"{name} ({why})" for name, why in missing.items()])}; '
+            'add them, or leave them out by --skip-missing'
         )
     if not any(labels[name] for name in kept):
         raise ValueError(f'no image in {folder} has a class: nothing to write')

@@ -1,0 +1,26 @@
+"""Files that are whole or not there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Write a file under another name, and rename it when it is complete.
+
+    Args:
+        path: The file; an existing one is replaced.
+
+    Yields:
+        The hidden file beside it to write to. It is deleted if the block
+        raises; a killed program leaves it behind, ``path`` untouched.
+    """
+    path = Path(path)
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
