@@ -530,11 +530,14 @@ def test_a_table_that_is_not_clear_is_refused(convert, photos, table, says):
     assert not out.parent.exists()
 
 
-@settings(
-    max_examples=40,
+NO_RESET = settings(
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+@NO_RESET
 @given(
     cell=st.text(st.characters(exclude_categories=['Cs', 'Cc']), min_size=1)
 )
@@ -551,6 +554,31 @@ def test_any_cell_is_a_mark_a_class_or_refused(convert, photos, cell):
         return
     shown = load(out, photos / 'photos').get('b', [])
     assert all(name in cell and not name.isdigit() for name in shown)
+
+
+@NO_RESET
+@given(
+    name=st.text(
+        st.characters(exclude_categories=['Cs', 'Cc'], exclude_characters='/'),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_an_image_of_any_name_keeps_its_id_or_is_refused(
+    convert, photos, name
+):
+    shutil.rmtree(photos / 'labels', ignore_errors=True)
+    shutil.rmtree(photos / 'photos')
+    write_images(photos / 'photos', 'a.jpg', f'{name}.jpg')
+    text = io.StringIO()
+    csv.writer(text).writerows([['a', 'cat'], [name, 'dog']])
+    (photos / 'table.csv').write_text(text.getvalue())
+    out = photos / 'labels/train.csv'
+    try:
+        convert('table', photos / 'table.csv', photos / 'photos', out)
+    except (ValueError, FileNotFoundError):
+        return
+    assert load(out, photos / 'photos') == {'a': ['cat'], name: ['dog']}
 
 
 def test_a_count_column_that_is_picked_is_read(convert, photos):
