@@ -35,11 +35,12 @@ def _undecodable(what: str, path: str | Path, error: Exception) -> ImageError:
     return ImageError(f'{what} {path} cannot be decoded: {reason}')
 
 
-def image_name(word: str) -> str:
+def image_name(word: str, where: str) -> str:
     """Turn a list's word into an image's name: ``./a/b`` into ``a/b``.
 
     Args:
         word: As it stands in the list.
+        where: List and line, for the error.
 
     Raises:
         ValueError: It leads out of the image folder, or is empty.
@@ -47,10 +48,22 @@ def image_name(word: str) -> str:
     parts = [part for part in word.split('/') if part not in ('', '.')]
     if word.startswith('/') or '..' in parts or not parts:
         raise ValueError(
-            f"image name '{word}' must be a path inside the image folder, "
-            "without '..'"
+            f"{where}: the name '{word}' must be a path inside the image "
+            "folder, without '..'."
         )
     return '/'.join(parts)
+
+
+def image_id(file: str, suffix: str | None = None) -> str:
+    """Turn an image's file or name into its ID.
+
+    Args:
+        file: Path inside the image folder.
+        suffix: Of the files; without one, any of ``IMAGE_SUFFIXES``.
+    """
+    if suffix is not None:
+        return file.removesuffix(suffix)
+    return posixpath.splitext(file)[0] if _is_image(file, None) else file
 
 
 def list_images(
@@ -109,11 +122,11 @@ def find_images(
     for file in there:
         if _is_image(file, suffix):
             by_file.setdefault(_nfc(file), []).append(file)
-            by_id.setdefault(_nfc(_id(file, suffix)), []).append(file)
+            by_id.setdefault(_nfc(image_id(file, suffix)), []).append(file)
     found, missing = {}, []
     for name in names:
         files = by_file.get(_nfc(name)) or by_id.get(_nfc(name)) or []
-        exact = [f for f in files if name in (f, _id(f, suffix))]
+        exact = [f for f in files if name in (f, image_id(f, suffix))]
         files = exact or files
         if len(files) > 1:
             raise ValueError(
@@ -142,14 +155,14 @@ def image_ids(
     Raises:
         ValueError: Two names are one image, or differ in the suffix only.
     """
-    ids = {name: _id(file, suffix) for name, file in files.items()}
+    ids = {name: image_id(file, suffix) for name, file in files.items()}
     owner: dict[str, str] = {}
-    for name, image_id in ids.items():
-        other = owner.setdefault(image_id, name)
+    for name, its_id in ids.items():
+        other = owner.setdefault(its_id, name)
         if other != name:
             raise ValueError(
                 f"'{other}' and '{name}' are one image, or two that would "
-                f'share the mask and the label {image_id}.png; keep one of '
+                f'share the mask and the label {its_id}.png; keep one of '
                 'them, or give it another name.'
             )
     return ids
@@ -159,12 +172,6 @@ def _is_image(file: str, suffix: str | None) -> bool:
     if suffix is None:
         return file.lower().endswith(IMAGE_SUFFIXES)
     return file.endswith(suffix)
-
-
-def _id(file: str, suffix: str | None) -> str:
-    if suffix is None:
-        return posixpath.splitext(file)[0]
-    return file.removesuffix(suffix)
 
 
 def _nfc(name: str) -> str:
