@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -94,6 +95,7 @@ def voc(tmp_path):
         '{}',
         '/JPEGImages/{}.jpg /SegmentationClassAug/{}.png',
         '{} 3 7',  # another list's classes: the XML files decide
+        './{}.jpg',
     ],
 )
 def test_voc(convert, voc, line):
@@ -118,12 +120,52 @@ def test_voc(convert, voc, line):
     assert ids.split() == names
 
 
+def test_a_list_of_voc_names_images_with_dots_and_blanks(convert, tmp_path):
+    names = ('cam', 'cam.001', 'cam.002', 'IMG_1_jpg.rf.aa11', 'bus 7', 'bus')
+    write_images(tmp_path / 'JPEGImages', *(f'{name}.jpg' for name in names))
+    for name in names:
+        path = tmp_path / f'Annotations/{name}.xml'
+        path.parent.mkdir(exist_ok=True)
+        shown = f'<object><name>{name}</name></object>'
+        path.write_text(f'<annotation>{shown}</annotation>')
+    listed = names[1:5]
+    (tmp_path / 'list.txt').write_text('\n'.join(listed))
+    (tmp_path / 'names.txt').write_text('\n'.join(names))
+    out = tmp_path / 'labels/train.csv'
+    call = ('voc', tmp_path, tmp_path / 'list.txt', out)
+    convert(*call, '--classes', tmp_path / 'names.txt')
+    images = load(out, tmp_path / 'JPEGImages')
+    assert images == {name: [name] for name in listed}
+
+
+def test_voc_images_without_object_are_normal_on_request(convert, voc):
+    (voc / 'Annotations/2008_000001.xml').write_text('<annotation/>')
+    (voc / 'list.txt').write_text('\n'.join(VOC))
+    out = voc / 'labels/train.csv'
+    said = convert('voc', voc, voc / 'list.txt', out, '--normal')
+    assert load(out, voc / 'JPEGImages')['2008_000001'] == []
+    assert '4 images, 5 labels, normal images: 1' in said
+
+
+BOMB = (
+    '<!DOCTYPE a [<!ENTITY e0 "lol">'
+    + ''.join(f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(9))
+    + ']><annotation>&e9;</annotation>'
+)
+
+
 @pytest.mark.parametrize(
     ('change', 'says'),
     [
-        (('list.txt', '2007_000032\n2007_000032\n'), '1 images twice: 2007_'),
+        (('Annotations/2009_000003.xml', ''), '3.xml cannot be'),
+        (('Annotations/2009_000003.xml', BOMB), '3.xml cannot be'),
+        (('Annotations/2009_000003.xml', '<html/>'), '3.xml must be of <ann'),
+        (
+            ('list.txt', '2007_000032\n2007_000032\n'),
+            'list.txt names image 2007_000032 twice',
+        ),
         (('list.txt', '\n'), 'is empty'),
-        (('list.txt', '2010_000001\n'), r'1 of 1 .* no .*ID.xml, first 2010'),
+        (('list.txt', '2010_000001\n'), 'list.txt .*, first 2010_000001'),
         (('Annotations/2009_000003.xml', '<annotation>'), '3.xml cannot be'),
         (
             (
@@ -480,7 +522,7 @@ def test_columns_of_a_table_and_folders_of_windows(convert, photos):
     [
         ('', 'is empty'),
         ('a,cat\n,dog\n', "row 2 has no image before 'dog'"),
-        ('a,cat\nb,Cat\n', "table.csv: '[cC]at' and '[cC]at'"),
+        ('a,cat\nb,Cat\n', "table.csv: .*'[cC]at' and '[cC]at'"),
         ('a,caf\u00e9\nb,cafe\u0301\n', 'table.csv: .*look-alike'),
         ('a,bad egg\nb,bad\u00a0egg\n', 'table.csv: .*look-alike'),
         ('a,background\n', "table.csv: 'background' cannot be a class"),
@@ -808,6 +850,50 @@ def test_bad_masks(convert, masked, mode, value, says):
         convert(*call, '--classes', masked / 'names.txt')
 
 
+def test_masks_of_background_are_normal_on_request(convert, masked):
+    # What is ignored may be of a class.
+    grey = np.zeros((4, 6), np.uint8)
+    grey[0] = 255
+    Image.fromarray(grey).save(masked / 'masks/d.PNG')
+    write_images(masked / 'images', 'd.jpg')
+    out = masked / 'labels/train.csv'
+    said = convert(
+        *('masks', masked / 'masks', masked / 'images', out, '--normal'),
+        *('--classes', masked / 'names.txt'),
+    )
+    assert load(out, masked / 'images') == {
+        'a': ['dog'],
+        'c': [],
+        'x/b': ['cat', 'dog'],
+    }
+    assert 'normal images: 1' in said
+    assert '1 no class but ignored pixels (255): d' in said
+
+
+def test_masks_of_0_and_255_only_are_refused(convert, masked):
+    for path in (masked / 'masks').rglob('*.png'):
+        Image.new('L', (6, 4), 255).save(path)
+    out = masked / 'labels/train.csv'
+    call = ('masks', masked / 'masks', masked / 'images', out)
+    with pytest.raises(ValueError, match=r'masks: .* 3 of 3 .* 255'):
+        convert(*call, '--classes', masked / 'names.txt')
+
+
+def test_masks_of_other_kinds_than_png(convert, masked):
+    (masked / 'masks/a.png').rename(masked / 'masks/a.PNG')
+    Image.new('L', (6, 4)).save(masked / 'masks/d.jpg')
+    out = masked / 'labels/train.csv'
+    call = ('masks', masked / 'masks', masked / 'images', out)
+    call += ('--classes', masked / 'names.txt')
+    said = convert(*call)
+    assert load(out, masked / 'images').keys() == {'a', 'x/b'}
+    assert '1 not a PNG: d.jpg' in said
+    for path in [*masked.glob('masks/*.[pP]*'), *masked.glob('masks/*/*')]:
+        path.unlink()
+    with pytest.raises(ValueError, match=r'masks has no PNG, but d\.jpg'):
+        convert(*call, '--overwrite')
+
+
 # ------------------------------------------------------- shared by all
 
 
@@ -888,6 +974,16 @@ def test_a_fault_on_reading_back_names_the_users_file(convert, tmp_path):
         convert('folders', tmp_path / 'images', out)
     assert '.labels.' not in str(caught.value)
     assert not names_in(out.parent)
+
+
+def test_a_file_name_in_another_encoding_is_named(convert, tmp_path):
+    write_images(tmp_path / 'images', 'cat/1.jpg', 'dog/2.jpg')
+    name = os.fsdecode(b'caf\xe9.jpg')
+    (tmp_path / 'images/dog/2.jpg').rename(tmp_path / 'images/dog' / name)
+    out = tmp_path / 'labels/train.csv'
+    with pytest.raises(ValueError, match=r"'dog/caf.*\.jpg' is not UTF-8"):
+        convert('folders', tmp_path / 'images', out)
+    assert not out.parent.exists()
 
 
 def test_the_summary_names_what_may_be_a_slip(convert, photos):

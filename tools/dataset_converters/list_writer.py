@@ -22,7 +22,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from mmrca.datasets.images import find_images, image_ids, image_name
-from mmrca.datasets.label_list import read_labels
+from mmrca.datasets.label_list import (
+    check_classes,
+    read_classes,
+    read_labels,
+)
 
 _NO_CLASS = 'no class'
 _HELD_BACK = 10  # every tenth image with --val
@@ -88,22 +92,6 @@ def add_normal_words(parser: ArgumentParser, what: str) -> None:
     )
 
 
-def read_names(path: str) -> list[str]:
-    """Read a list of images: the first word of each line.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: An image is listed twice, or none is.
-    """
-    text = Path(path).read_text(encoding='utf-8-sig')
-    names = [line.split()[0] for line in text.splitlines() if line.strip()]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not names:
-        what = f'has {len(twice)} images twice: {_some(twice)}'
-        raise ValueError(f'list {path} {what if twice else "is empty"}')
-    return names
-
-
 def read_json(
     path: str, object_hook: Callable[[dict], Any] | None = None
 ) -> Any:
@@ -165,20 +153,20 @@ def choose_classes(
     own = [name for name in own if name not in (args.normal or ())]
     beside = args.out.parent / 'classes.txt'
     source = args.classes or (beside if beside.is_file() else None)
-    classes = _read_classes(source) if source else list(own)
-    agree = not beside.is_file() or classes == _read_classes(beside)
+    classes = read_classes(source) if source else list(own)
+    agree = not beside.is_file() or classes == read_classes(beside)
     if not (agree or args.overwrite):
         raise ValueError(
             f'{beside} holds other classes than {source}: write to another '
             'folder, or --overwrite'
         )
-    _check_classes(classes, args.normal or (), source or origin)
+    if not classes:
+        raise ValueError(
+            f'{origin} has no classes; name them in a file, one a line, and '
+            'give it as --classes'
+        )
+    check_classes([*classes, *(args.normal or ())], source or origin)
     return classes
-
-
-def _read_classes(path: Path) -> list[str]:
-    text = path.read_text(encoding='utf-8-sig')
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _check_out(args: Namespace) -> None:
@@ -202,29 +190,6 @@ def _check_out(args: Namespace) -> None:
             f'{args.out} and {args.val} must be in one folder, as they share '
             'classes.txt'
         )
-
-
-def _check_classes(
-    classes: Sequence[str], normal: Sequence[str], source: Path | str
-) -> None:
-    if not classes:
-        raise ValueError(
-            f'{source} has no classes; name them in a file, one a line, and '
-            'give it as --classes'
-        )
-    seen: dict[str, str] = {}
-    for name in (*classes, *normal):
-        if name.lower() == 'background':
-            raise ValueError(
-                f"{source}: '{name}' cannot be a class; leave it out"
-            )
-        look = unicodedata.normalize('NFKC', name).casefold()
-        other = seen.setdefault(look, name)
-        if other is not name:
-            raise ValueError(
-                f'{source}: {other!r} and {name!r} are one name, or differ '
-                'only in capitals or look-alike characters; make them one'
-            )
 
 
 def write_labels(
@@ -259,7 +224,7 @@ def write_labels(
     """
     labels, unlabelled = _take_normal(labels, args.normal or ())
     _check_known(labels, classes)
-    words = {name: image_name(name) for name in labels}
+    words = {name: image_name(name, str(folder)) for name in labels}
     found, reasons = find_images(folder, words.values())
     files = {n: found[word] for n, word in words.items() if word in found}
     missing = {n: reasons[w] for n, w in words.items() if w in reasons}
@@ -270,6 +235,7 @@ def write_labels(
         **missing,
         **dict.fromkeys(empty, 'an empty file'),
     }
+    _check_unicode([*files.values(), *skipped], folder)
     kept = [name for name in labels if name not in skipped]
     if missing and not (kept and args.skip_missing):
         raise FileNotFoundError(
@@ -287,6 +253,14 @@ def write_labels(
     lists = _split(entries, args)
     _write(lists, classes, _skipped_file(args), skipped)
     return _summary(lists, classes, _skipped_file(args), skipped)
+
+
+def _check_unicode(files: Collection[str], folder: Path) -> None:
+    odd = [f for f in files if any('\ud800' <= c <= '\udfff' for c in f)]
+    if odd:
+        raise ValueError(
+            f'{folder}: the file name {odd[0]!a} is not UTF-8; rename the file'
+        )
 
 
 def _take_normal(
@@ -361,10 +335,10 @@ def _write(
         for path, text in texts.items():
             (whole / path.name).write_text(text, encoding='utf-8')
         same = [
-            _read_back(whole / path.name, path, classes) == entries
+            read_labels(whole / path.name, classes) == entries
             for path, entries in lists.items()
         ]
-        if not all(same) or _read_classes(whole / 'classes.txt') != classes:
+        if not all(same) or read_classes(whole / 'classes.txt') != classes:
             raise ValueError(
                 f'{skipped_file.parent}: the lists do not read back as they '
                 'were written; is there a line break in the name of an image '
@@ -372,18 +346,13 @@ def _write(
             )
         for path in texts:
             os.replace(whole / path.name, path)
+    except ValueError as error:  # it names the file that was read back
+        text = str(error).replace(str(whole), str(parent))
+        raise ValueError(text) from error
     finally:
         shutil.rmtree(whole)
     if not skipped:  # what an earlier list skipped
         skipped_file.unlink(missing_ok=True)
-
-
-def _read_back(copy: Path, path: Path, classes: Sequence[str]) -> _Labels:
-    try:
-        return read_labels(copy, classes)
-    except ValueError as error:
-        text = str(error).replace(str(copy), str(path))
-        raise ValueError(text) from error
 
 
 def _lines(items: Collection[str]) -> str:

@@ -41,21 +41,25 @@ from list_writer import (
 from mmrca.cli import existing_file, run
 from mmrca.datasets.images import IMAGE_SUFFIXES, find_images
 
-# What a cell of a column for each class may hold, beside counts: English,
-# German, French, Spanish, Portuguese, Italian.
+# What a cell of a column for each class may hold, beside counts: also what
+# spreadsheets in other languages write for true and false.
 YES = {
     *('1', '+', '✓', '✔', 'x', 'y', 'yes', 'true', 'j', 'ja', 'wahr'),
     *('o', 'oui', 'vrai', 's', 'si', 'sí', 'sì', 'sim'),
-    *('verdadero', 'verdadeiro', 'vero'),
+    *('verdadero', 'verdadeiro', 'vero', 'waar', 'sant', 'prawda'),
+    *('doğru', 'истина', 'да', '是', '真'),
 }
 NO = {
     *('', '0', '-', '✗', '✘', 'n', 'no', 'false', 'nein', 'falsch'),
-    *('non', 'faux', 'não', 'falso'),
+    *('non', 'faux', 'não', 'falso', 'nee', 'onwaar', 'nej', 'falskt'),
+    *('fałsz', 'nie', 'yanliş', 'ложь', 'нет', '否', '假'),
 }
 # May mean 'no' or 'unknown'.
 UNKNOWN = {'nan', 'na', 'n/a', '#n/a', 'null', 'none', 'nil'}
 # Headers of columns that hold class names or their numbers.
 GENERIC = {'class', 'classes', 'label', 'labels', 'tag', 'tags', 'category'}
+
+PICK = 'pick the columns of image and classes by --columns'
 
 _Rows = dict[int, list[str]]  # by their number in the spreadsheet
 
@@ -223,7 +227,7 @@ def holds_marks(
         raise ValueError(
             f"{names[0].where} '{names[0].text}' is a word, but "
             f"{marks[0].where} '{marks[0].text}' is not; correct one of "
-            'them, or pick the columns of image and classes by --columns'
+            f'them, or {PICK}'
         )
     return bool(marks)
 
@@ -257,12 +261,11 @@ def check_columns(
         ValueError: Columns of words have different names, or one of numbers
             may hold sizes or the numbers of the rows.
     """
-    advice = 'pick the columns of image and classes by --columns'
     kinds = {name.rstrip('0123456789 _.-') for name in header[1:]} - {''}
     if not marks and len(kinds) > 1:
         raise ValueError(
             f'{path}: the columns {", ".join(header[1:])} may hold something '
-            f'else than classes; {advice}'
+            f'else than classes; {PICK}'
         )
     for name in header[1:] if marks else ():
         counts = [_count(c.text) or 0 for c in cells if c.column == name]
@@ -270,7 +273,7 @@ def check_columns(
         if max(counts, default=0) > 1 and (numbered or min(counts) > 0):
             raise ValueError(
                 f"{path}: column '{name}' with {max(counts)} may hold "
-                f'something else than counts; {advice}'
+                f'something else than counts; {PICK}'
             )
 
 
@@ -304,8 +307,7 @@ def _says_yes(cell: Cell) -> bool:
     if not (yes or no):
         raise ValueError(
             f"{cell.where} '{cell.text}' is neither yes (1, x, true, a count) "
-            'nor no (0, -, false, empty); correct it, or pick the columns of '
-            'image and classes by --columns'
+            f'nor no (0, -, false, empty); correct it, or {PICK}'
         )
     return yes
 
