@@ -224,7 +224,9 @@ def write_labels(
     """
     labels, unlabelled = _take_normal(labels, args.normal or ())
     _check_known(labels, classes)
-    words = {name: image_name(name, str(folder)) for name in labels}
+    words = {
+        name: image_name(name, f'image folder {folder}') for name in labels
+    }
     found, reasons = find_images(folder, words.values())
     files = {n: found[word] for n, word in words.items() if word in found}
     missing = {n: reasons[w] for n, w in words.items() if w in reasons}

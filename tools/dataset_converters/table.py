@@ -247,7 +247,11 @@ def _count(text: str) -> int | None:
 
 
 def check_columns(
-    path: str, header: list[str], cells: Sequence[Cell], marks: bool
+    path: str,
+    header: list[str],
+    cells: Sequence[Cell],
+    marks: bool,
+    picked: bool,
 ) -> None:
     """Refuse columns that may hold something else than classes.
 
@@ -256,24 +260,30 @@ def check_columns(
         header: Names of the columns, empty if the table has none.
         cells: From :func:`read_cells`.
         marks: From :func:`holds_marks`.
+        picked: Whether the user has named the columns.
 
     Raises:
         ValueError: Columns of words have different names, or one of numbers
-            may hold sizes or the numbers of the rows.
+            may hold sizes or the numbers of rows or classes.
     """
     kinds = {name.rstrip('0123456789 _.-') for name in header[1:]} - {''}
-    if not marks and len(kinds) > 1:
+    if not (marks or picked) and len(kinds) > 1:
         raise ValueError(
             f'{path}: the columns {", ".join(header[1:])} may hold something '
             f'else than classes; {PICK}'
         )
-    for name in header[1:] if marks else ():
+    columns = [name for name in header[1:] if name and marks]
+    for name in columns:
         counts = [_count(c.text) or 0 for c in cells if c.column == name]
         numbered = counts == [counts[0] + i for i in range(len(counts))]
-        if max(counts, default=0) > 1 and (numbered or min(counts) > 0):
+        sizes = numbered or min(counts, default=0) > 0
+        # A single column may as well hold the numbers of classes.
+        odd = (sizes and not picked) or len(columns) == 1
+        if max(counts, default=0) > 1 and odd:
             raise ValueError(
                 f"{path}: column '{name}' with {max(counts)} may hold "
-                f'something else than counts; {PICK}'
+                'something else than counts of objects; write class names '
+                f'or 1 and 0, or {PICK}'
             )
 
 
@@ -316,8 +326,9 @@ def _class_of(cell: Cell, header: list[str]) -> str:
     name = cell.column
     if header.count(name) != 1 or name.casefold() in GENERIC:
         raise ValueError(
-            f"{cell.where} '{cell.text}' marks a class, but the header does "
-            'not name one there; correct the header'
+            f"{cell.where} '{cell.text}' is a mark or a number, but the "
+            'header does not name a class; write class names, or the name of '
+            'the class into the header'
         )
     return name
 
@@ -334,8 +345,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'header: {", ".join(header)}')
     cells = read_cells(args.table, header, rows)
     marks = holds_marks(cells, header, args.normal or ())
-    if not args.columns:
-        check_columns(args.table, header, cells, marks)
+    check_columns(args.table, header, cells, marks, bool(args.columns))
     labels = find_classes(cells, header, marks)
     used = {name for shown in labels.values() for name in shown}
     own = list(filter(None, header[1:])) if marks else sorted(used)
