@@ -5,6 +5,8 @@ import io
 import json
 import os
 import shutil
+from contextlib import suppress
+from copy import deepcopy
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -757,6 +759,40 @@ def test_an_unclear_export_of_label_studio(convert, photos, tasks, says):
     out = photos / 'labels/train.csv'
     with pytest.raises((ValueError, FileNotFoundError), match=says):
         convert('label_studio', photos / 'export.json', photos / 'photos', out)
+
+
+def places(content):
+    """Yield every list or dict in JSON content with each of its keys."""
+    if isinstance(content, dict | list):
+        keys = content if isinstance(content, dict) else range(len(content))
+        for key in keys:
+            yield content, key
+            yield from places(content[key])
+
+
+EXPORTS = dict(
+    coco=instances(), label_studio=[task('a', ['cat']), task('b', ['dog'])]
+)
+
+
+@pytest.mark.parametrize('name', EXPORTS)
+@pytest.mark.parametrize(
+    'value', [None, True, 1.5, 7, '', 'x', [], {}, [None], {'x': 1}]
+)
+def test_any_value_anywhere_in_json_is_read_or_refused(
+    convert, photos, name, value
+):
+    content = EXPORTS[name]
+    for image in instances()['images']:
+        write_images(photos / 'photos', image['file_name'])
+    file, out = photos / 'export.json', photos / 'labels/train.csv'
+    for number in range(len(list(places(content)))):
+        spoiled = deepcopy(content)
+        parent, key = list(places(spoiled))[number]
+        parent[key] = value
+        file.write_text(json.dumps(spoiled))
+        with suppress(ValueError, FileNotFoundError):
+            convert(name, file, photos / 'photos', out, '--overwrite')
 
 
 CVAT = (

@@ -86,7 +86,7 @@ def read_tasks(path: str) -> dict[str, list[str] | None]:
 
 def _choices(results: list[dict], questions: set[str]) -> list[str]:
     answers = [entry for entry in results if entry['type'] == 'choices']
-    questions |= {entry['from_name'] for entry in answers}
+    questions |= {entry['from_name'].strip() for entry in answers}
     found = (word for entry in answers for word in entry['value']['choices'])
     return sorted({word.strip() for word in found})
 
