@@ -742,6 +742,7 @@ def test_label_studio(convert, photos):
     [
         ({'images': []}, 'export.json: task 1 must have'),
         ([dict(image='a.jpg', choice='cat')], 'task 1 .*not JSON-MIN'),
+        ([task('a.jpg', 'cat')], 'task 1 must have'),
         ([task('a.jpg', ['cat'], ['dog'])], 'task 1, a.jpg, .*differ'),
         ([task('a.jpg', ['cat'])] * 2, 'task 2, a.jpg, .*twice'),
         (

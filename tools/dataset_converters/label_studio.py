@@ -87,8 +87,10 @@ def read_tasks(path: str) -> dict[str, list[str] | None]:
 def _choices(results: list[dict], questions: set[str]) -> list[str]:
     answers = [entry for entry in results if entry['type'] == 'choices']
     questions |= {entry['from_name'].strip() for entry in answers}
-    found = (word for entry in answers for word in entry['value']['choices'])
-    return sorted({word.strip() for word in found})
+    given = [entry['value']['choices'] for entry in answers]
+    if not all(type(words) is list for words in given):
+        raise TypeError('choices must be a list')
+    return sorted({word.strip() for words in given for word in words})
 
 
 def find_files(folder: Path, words: Collection[str]) -> dict[str, str]:
