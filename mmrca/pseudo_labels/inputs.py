@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
-from PIL import Image
 
-from mmrca.datasets.images import UNREADABLE, ImageError, read_header
+from mmrca.datasets.images import ImageError, image_size, open_picture
 
 
 @dataclass(frozen=True)
@@ -104,13 +103,8 @@ def load_saliency(item: LabelInput) -> np.ndarray:
     Raises:
         ImageError: If it cannot be decoded to its end.
     """
-    try:
-        with Image.open(item.saliency) as picture:
-            return np.asarray(picture, dtype=np.float32) / 255
-    except UNREADABLE as error:
-        raise ImageError(
-            f'saliency map {item.saliency} cannot be decoded: {error}'
-        ) from error
+    picture = open_picture(item.saliency, 'saliency map')
+    return np.asarray(picture, dtype=np.float32) / 255
 
 
 def _check_unique(names: list[str]) -> None:
@@ -126,7 +120,7 @@ def _check_unique(names: list[str]) -> None:
 
 def _collect(info: dict, saliency_dir: str | None) -> LabelInput:
     path, mask = info['img_path'], info.get('seg_map_path')
-    size, _ = read_header(path)
+    size = image_size(path)
     if mask is not None and not Path(mask).is_file():
         mask = None
     saliency = None
@@ -134,9 +128,9 @@ def _collect(info: dict, saliency_dir: str | None) -> LabelInput:
         saliency = Path(saliency_dir, f'{info["img_id"]}.png')
         if not saliency.is_file():
             raise ImageError(f'saliency map {saliency} is missing')
-        found, mode = read_header(saliency)
-        _check_size('saliency map', saliency, found, size)
-        if mode != 'L':
+        picture = open_picture(saliency, 'saliency map')
+        _check_size('saliency map', saliency, picture.size[::-1], size)
+        if picture.mode != 'L':
             raise ImageError(f'saliency map {saliency} must be 8-bit grey')
     return LabelInput(
         info['img_id'], path, info['gt_label'], size, info, mask, saliency

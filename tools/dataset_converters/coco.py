@@ -7,18 +7,19 @@ Usage:
 
 The 80 classes are numbered without the gaps of COCO's category ids, in their
 order. Crowd regions count as objects do: they show the class. How many labels
-rest on them alone is printed. Images without any class are left out, counted
-and listed.
+rest on them alone is printed. Images without any annotation are left out,
+counted and listed; ``--normal`` keeps them as images of none of the classes.
 """
 
 import argparse
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from list_writer import (
     add_arguments,
+    add_normal_flag,
     choose_classes,
+    read_json,
     write_labels,
 )
 
@@ -33,6 +34,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('instances', help='instances_*.json')
     parser.add_argument('images', type=Path, help='folder of the images')
     add_arguments(parser)
+    add_normal_flag(parser)
     return parser.parse_args(argv)
 
 
@@ -47,52 +49,97 @@ def read_instances(path: str) -> dict:
         entry.pop('segmentation', None)
         return entry
 
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file, object_hook=forget_outline)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be read as JSON: {error}') from error
+    content = read_json(path, forget_outline)
     for key in ('images', 'annotations', 'categories'):
-        if not isinstance(content, dict) or key not in content:
+        if not isinstance(content, dict) or type(content.get(key)) is not list:
             raise ValueError(
-                f"{path} has no '{key}'; give an instances_*.json of COCO"
+                f"{path} has no list '{key}'; give an instances_*.json of COCO"
             )
     return content
 
 
-def find_classes(content: dict, path: str) -> dict[str, dict[str, bool]]:
+def read_fields(path: str, key: str, entries: list, *fields: str) -> Iterator:
+    """Yield some fields of each entry of a list, strings without blanks.
+
+    Args:
+        path: The file, for errors.
+        key: Of the list, for errors.
+        entries: The list.
+        fields: Ids are integers or strings, other fields strings.
+
+    Raises:
+        ValueError: An entry has not one of the fields.
+    """
+    for number, entry in enumerate(entries, 1):
+        for field in fields:
+            value = entry.get(field) if isinstance(entry, dict) else None
+            text = isinstance(value, str) and value.strip()
+            if not (text or (field.endswith('id') and type(value) is int)):
+                raise ValueError(
+                    f"{path}: entry {number} of '{key}' must have a "
+                    f"'{field}', not {value!r}; give an instances_*.json of "
+                    'COCO'
+                )
+        yield [str(entry[f]).strip() for f in fields]
+
+
+def by_id(path: str, key: str, entries: list, field: str) -> dict[str, str]:
+    """Map the ids of a list's entries to their names.
+
+    Args:
+        path: The file, for errors.
+        key: Of the list, for errors.
+        entries: The list.
+        field: Of the name.
+
+    Raises:
+        ValueError: An entry has no id or name, or two have the same.
+    """
+    names: dict[str, str] = {}
+    seen = set()
+    for number, name in read_fields(path, key, entries, 'id', field):
+        if number in names or name in seen:
+            raise ValueError(
+                f"{path}: two entries of '{key}' have the id {number} or the "
+                f"{field} '{name}'; keep one of them"
+            )
+        names[number] = name
+        seen.add(name)
+    return names
+
+
+def find_classes(
+    content: dict, classes: Mapping[str, str], path: str
+) -> dict[str, dict[str, bool]]:
     """Find the classes that each image shows.
 
     Args:
         content: From :func:`read_instances`.
-        path: Its file, for errors.
+        classes: The categories' names by their ids.
+        path: The file, for errors.
 
     Returns:
         For each image, by file name, and each of its classes whether crowd
         regions alone show it.
 
     Raises:
-        ValueError: Ids are there twice or missing.
+        ValueError: An image or a category is missing or there twice.
     """
-    names = {image['id']: image['file_name'] for image in content['images']}
-    if len(set(names.values())) != len(content['images']):
-        raise ValueError(f'{path} has an image twice')
-    classes = {entry['id']: entry['name'] for entry in content['categories']}
-    found: dict[str, dict[str, bool]] = {name: {} for name in names.values()}
-    for entry in content['annotations']:
-        if entry['image_id'] not in names:
+    images = by_id(path, 'images', content['images'], 'file_name')
+    found: dict[str, dict[str, bool]] = {name: {} for name in images.values()}
+    entries = content['annotations']
+    pairs = read_fields(
+        path, 'annotations', entries, 'image_id', 'category_id'
+    )
+    for number, (image, category) in enumerate(pairs, 1):
+        if image not in images or category not in classes:
             raise ValueError(
-                f'{path}: annotation {entry["id"]} is of image '
-                f'{entry["image_id"]}, which is not there'
+                f"{path}: entry {number} of 'annotations' is of image {image} "
+                f'and category {category}, but the file does not list both; '
+                'correct it'
             )
-        if entry['category_id'] not in classes:
-            raise ValueError(
-                f'{path}: annotation {entry["id"]} is of category '
-                f'{entry["category_id"]}, which is not there'
-            )
-        shown = found[names[entry['image_id']]]
-        name = classes[entry['category_id']]
-        crowd = entry.get('iscrowd', 0) == 1
+        shown, name = found[images[image]], classes[category]
+        crowd = entries[number - 1].get('iscrowd', 0) == 1
         shown[name] = shown.get(name, True) and crowd
     return found
 
@@ -100,10 +147,13 @@ def find_classes(content: dict, path: str) -> dict[str, dict[str, bool]]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)
-    content = read_instances(existing_file(args.instances, 'instances file'))
-    categories = sorted(content['categories'], key=lambda entry: entry['id'])
-    classes = choose_classes(args, [entry['name'] for entry in categories])
-    found = find_classes(content, args.instances)
+    path = existing_file(args.instances, 'instances file')
+    content = read_instances(path)
+    categories = by_id(path, 'categories', content['categories'], 'name')
+    # In the order of the numbers, which are strings here.
+    ids = sorted(categories, key=lambda number: (len(number), number))
+    classes = choose_classes(args, [categories[i] for i in ids], path)
+    found = find_classes(content, categories, path)
     print(write_labels(args, args.images, found, classes, {}))
     crowds = sum(sum(shown.values()) for shown in found.values())
     print(f'{crowds} labels rest on crowd regions alone')

@@ -6,8 +6,9 @@ Usage:
 
 ``IMAGES/cat/1.jpg`` shows the class ``cat``; folders inside ``cat`` belong to
 it. An image whose very file lies in several class folders is taken once and
-shows all of their classes. What is no image or lies in no class folder is
-left out, counted and listed.
+shows all of their classes. Hidden files, files of other kinds and images in
+no class folder are left out, counted and listed. ``--normal good`` says that
+the folder ``good`` holds images of none of the classes.
 """
 
 import argparse
@@ -18,12 +19,13 @@ from pathlib import Path
 
 from list_writer import (
     add_arguments,
+    add_normal_words,
     choose_classes,
     write_labels,
 )
 
 from mmrca.cli import run
-from mmrca.datasets.images import IMAGE_SUFFIXES
+from mmrca.datasets.images import list_images
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -35,28 +37,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'images', type=Path, help='folder that holds the class folders'
     )
     add_arguments(parser)
+    add_normal_words(parser, 'folder')
     return parser.parse_args(argv)
-
-
-def sort_files(root: Path) -> tuple[list[str], dict[str, str]]:
-    """Tell the images in class folders from everything else.
-
-    Returns:
-        The images' paths inside ``root`` and, for each other file, why it
-        is left out.
-    """
-    images, skipped = [], {}
-    for path in sorted(root.rglob('*')):
-        name = path.relative_to(root).as_posix()
-        if not path.is_file():
-            continue
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            skipped[name] = 'no image'
-        elif '/' not in name:
-            skipped[name] = 'in no class folder'
-        else:
-            images.append(name)
-    return images, skipped
 
 
 def same_files(root: Path, names: Sequence[str]) -> dict[str, str]:
@@ -85,11 +67,21 @@ def same_files(root: Path, names: Sequence[str]) -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)
-    if not args.images.is_dir():
-        raise FileNotFoundError(f'image folder {args.images} does not exist')
-    folders = sorted(path for path in args.images.iterdir() if path.is_dir())
-    classes = choose_classes(args, [folder.name for folder in folders])
-    images, skipped = sort_files(args.images)
+    found, skipped = list_images(args.images)
+    images = [name for name in found if '/' in name]
+    loose = [name for name in found if '/' not in name]
+    skipped |= dict.fromkeys(loose, 'in no class folder')
+    names = sorted({name.split('/')[0] for name in images})
+    for path in sorted(args.images.iterdir()):
+        if path.is_dir() and path.name not in names:
+            skipped[f'{path.name}/'] = 'a folder without images'
+    if not names:
+        left_out = '; '.join(f'{name}: {why}' for name, why in skipped.items())
+        raise ValueError(
+            f'{args.images} has no folder with images; put those of each '
+            f'class into a folder (left out: {left_out[:200]})'
+        )
+    classes = choose_classes(args, names, args.images)
     copies = same_files(args.images, images)
     labels: dict[str, set[str]] = {}
     for name in images:

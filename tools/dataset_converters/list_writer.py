@@ -12,19 +12,28 @@ import json
 import os
 import shutil
 import tempfile
+import unicodedata
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
-from mmrca.datasets.images import find_images, image_ids
-from mmrca.datasets.label_list import read_labels
+from mmrca.datasets.images import find_images, image_ids, image_name
+from mmrca.datasets.label_list import (
+    check_classes,
+    read_classes,
+    read_labels,
+)
 
-NO_CLASS = 'no class'
+_NO_CLASS = 'no class'
 _HELD_BACK = 10  # every tenth image with --val
 _NAMED = 3  # images a sentence names
 
 _Labels = dict[str, list[int]]
+_Found = Mapping[str, Collection[str]]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -58,23 +67,73 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def read_names(path: str) -> list[str]:
-    """Read a list of images: the first word of each line.
+def add_normal_flag(parser: ArgumentParser) -> None:
+    """Add ``--normal`` to a converter whose normal images have no mark."""
+    parser.add_argument(
+        '--normal',
+        action='append_const',
+        const='',
+        help='images without any object are normal: they show no class',
+    )
+
+
+def add_normal_words(parser: ArgumentParser, what: str) -> None:
+    """Add ``--normal WORD`` to a converter whose normal images have one.
+
+    Args:
+        parser: The converter's.
+        what: What the word is, for the help.
+    """
+    parser.add_argument(
+        '--normal',
+        action='append',
+        metavar='WORD',
+        help=f'{what} of normal images, which show no class; repeatable',
+    )
+
+
+def read_json(
+    path: str, object_hook: Callable[[dict], Any] | None = None
+) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file, in UTF-8.
+        object_hook: As in :func:`json.loads`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: An image is listed twice, or none is.
+        ValueError: It cannot be read as JSON.
     """
-    text = Path(path).read_text(encoding='utf-8-sig')
-    names = [line.split()[0] for line in text.splitlines() if line.strip()]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice or not names:
-        what = f'has {len(twice)} images twice: {_some(twice)}'
-        raise ValueError(f'list {path} {what if twice else "is empty"}')
-    return names
+    try:
+        text = Path(path).read_text(encoding='utf-8-sig')
+        return json.loads(text, object_hook=object_hook)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} cannot be read as JSON: {error}') from error
 
 
-def choose_classes(args: Namespace, own: Sequence[str]) -> list[str]:
+def read_xml(path: str | Path, tag: str) -> ElementTree.Element:
+    """Read the root of an XML file.
+
+    Args:
+        path: The file.
+        tag: The root's.
+
+    Raises:
+        ValueError: It cannot be read as XML, or its root is another.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    # An unknown encoding is a LookupError or a ValueError.
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise ValueError(f'{path} cannot be read as XML: {error}') from error
+    if root.tag != tag:
+        raise ValueError(f'{path} must be of <{tag}>, not <{root.tag}>')
+    return root
+
+
+def choose_classes(
+    args: Namespace, own: Sequence[str], origin: Path | str
+) -> list[str]:
     """Settle the classes and their order, and that nothing is overwritten.
 
     Args:
@@ -82,6 +141,7 @@ def choose_classes(args: Namespace, own: Sequence[str]) -> list[str]:
         own: The source's own classes, taken if neither ``--classes`` nor a
             ``classes.txt`` beside OUT says others; so a second list keeps
             the numbers of the first.
+        origin: The source, for errors.
 
     Raises:
         FileNotFoundError: The file of ``--classes`` is missing.
@@ -90,22 +150,23 @@ def choose_classes(args: Namespace, own: Sequence[str]) -> list[str]:
             than ``--classes``.
     """
     _check_out(args)
+    own = [name for name in own if name not in (args.normal or ())]
     beside = args.out.parent / 'classes.txt'
     source = args.classes or (beside if beside.is_file() else None)
-    classes = _read_classes(source) if source else list(own)
-    agree = not beside.is_file() or classes == _read_classes(beside)
+    classes = read_classes(source) if source else list(own)
+    agree = not beside.is_file() or classes == read_classes(beside)
     if not (agree or args.overwrite):
         raise ValueError(
             f'{beside} holds other classes than {source}: write to another '
             'folder, or --overwrite'
         )
-    _check_classes(classes, source or 'the input')
+    if not classes:
+        raise ValueError(
+            f'{origin} has no classes; name them in a file, one a line, and '
+            'give it as --classes'
+        )
+    check_classes([*classes, *(args.normal or ())], source or origin)
     return classes
-
-
-def _read_classes(path: Path) -> list[str]:
-    text = path.read_text(encoding='utf-8-sig')
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _check_out(args: Namespace) -> None:
@@ -131,30 +192,10 @@ def _check_out(args: Namespace) -> None:
         )
 
 
-def _check_classes(classes: Sequence[str], source: Path | str) -> None:
-    if not classes:
-        raise ValueError(
-            f'{source} has no classes; name them in a file, one a line, and '
-            'give it as --classes'
-        )
-    seen: dict[str, str] = {}
-    for name in classes:
-        if name.lower() == 'background':
-            raise ValueError(
-                f"{source}: '{name}' is no class of its own; leave it out"
-            )
-        other = seen.setdefault(name.lower(), name)
-        if other is not name:
-            raise ValueError(
-                f"{source}: classes '{other}' and '{name}' are the same but "
-                'for capitals; make them one'
-            )
-
-
 def write_labels(
     args: Namespace,
     folder: Path,
-    labels: Mapping[str, Collection[str]],
+    labels: _Found,
     classes: list[str],
     skipped: Mapping[str, str],
 ) -> str:
@@ -163,10 +204,12 @@ def write_labels(
     All files appear at once when they are complete, or none does.
 
     Args:
-        args: With what :func:`add_arguments` added.
+        args: With what :func:`add_arguments` and ``--normal`` added.
         folder: Folder of the images.
-        labels: The classes of each image, in the order to write them;
-            images without any are left out and counted.
+        labels: The classes of each image, in the order to write them. An
+            image whose only class is a word of ``--normal`` is normal; so is
+            one without a class if ``''`` is such a word. Others without a
+            class are left out and counted.
         classes: From :func:`choose_classes`.
         skipped: What the converter itself left out, and why.
 
@@ -175,27 +218,34 @@ def write_labels(
 
     Raises:
         FileNotFoundError: Images are missing.
-        ValueError: A class is unknown, nothing is left to write, or a name
-            cannot be written in this kind of list.
+        ValueError: A class is unknown, an image is normal and shows a class,
+            nothing is left to write, or a name cannot be written in this
+            kind of list.
     """
+    labels, unlabelled = _take_normal(labels, args.normal or ())
     _check_known(labels, classes)
-    skipped = dict(skipped)
-    skipped |= {name: NO_CLASS for name, found in labels.items() if not found}
-    files = find_images(folder, labels)
-    missing = [name for name in labels if name not in files]
-    skipped |= dict.fromkeys(missing, f'not in {folder}')
-    skipped |= {
-        name: 'an empty file'
-        for name, file in files.items()
-        if (folder / file).stat().st_size == 0
+    words = {
+        name: image_name(name, f'image folder {folder}') for name in labels
     }
+    found, reasons = find_images(folder, words.values())
+    files = {n: found[word] for n, word in words.items() if word in found}
+    missing = {n: reasons[w] for n, w in words.items() if w in reasons}
+    empty = [n for n, f in files.items() if not (folder / f).stat().st_size]
+    skipped = {
+        **skipped,
+        **dict.fromkeys(unlabelled, _NO_CLASS),
+        **missing,
+        **dict.fromkeys(empty, 'an empty file'),
+    }
+    _check_unicode([*files.values(), *skipped], folder)
     kept = [name for name in labels if name not in skipped]
     if missing and not (kept and args.skip_missing):
         raise FileNotFoundError(
-            f'{len(missing)} of {len(labels)} images are not in {folder}: '
-            f'{_some(missing)}; add them, or leave them out by --skip-missing'
+            f'{len(missing)} of {len(labels)} images are missing: '
+            f'{_some([f"{name} ({why})" for name, why in missing.items()])}; '
+            'add them, or leave them out by --skip-missing'
         )
-    if not kept:
+    if not any(labels[name] for name in kept):
         raise ValueError(f'no image in {folder} has a class: nothing to write')
     ids = image_ids({name: files[name] for name in kept})
     number = {name: c for c, name in enumerate(classes)}
@@ -207,13 +257,44 @@ def write_labels(
     return _summary(lists, classes, _skipped_file(args), skipped)
 
 
+def _check_unicode(files: Collection[str], folder: Path) -> None:
+    odd = [f for f in files if any('\ud800' <= c <= '\udfff' for c in f)]
+    if odd:
+        raise ValueError(
+            f'{folder}: the file name {odd[0]!a} is not UTF-8; rename the file'
+        )
+
+
+def _take_normal(
+    labels: _Found, words: Collection[str]
+) -> tuple[dict[str, set[str]], list[str]]:
+    """Empty the classes of normal images; part those without a class."""
+    marks, marked = set(words), set()
+    classes, unlabelled = {}, []
+    for name, found in labels.items():
+        shown, normal = set(found) - marks, marks & set(found or [''])
+        if shown and normal:
+            raise ValueError(
+                f"image {name} is normal ('{min(normal)}') and shows "
+                f"'{min(shown)}'; correct one of them"
+            )
+        if shown or normal:
+            classes[name] = shown
+        else:
+            unlabelled.append(name)
+        marked |= normal
+    for word in marks - marked - {''}:
+        raise ValueError(
+            f"--normal: no image is marked by '{word}'; correct the word"
+        )
+    return classes, unlabelled
+
+
 def _skipped_file(args: Namespace) -> Path:
     return args.out.with_name(f'{args.out.stem}_skipped.txt')
 
 
-def _check_known(
-    labels: Mapping[str, Collection[str]], classes: Sequence[str]
-) -> None:
+def _check_known(labels: _Found, classes: Sequence[str]) -> None:
     used = Counter(c for found in labels.values() for c in found)
     unknown = [f'{c} ({n})' for c, n in used.items() if c not in classes]
     if unknown:
@@ -259,7 +340,7 @@ def _write(
             read_labels(whole / path.name, classes) == entries
             for path, entries in lists.items()
         ]
-        if not all(same) or _read_classes(whole / 'classes.txt') != classes:
+        if not all(same) or read_classes(whole / 'classes.txt') != classes:
             raise ValueError(
                 f'{skipped_file.parent}: the lists do not read back as they '
                 'were written; is there a line break in the name of an image '
@@ -267,6 +348,9 @@ def _write(
             )
         for path in texts:
             os.replace(whole / path.name, path)
+    except ValueError as error:  # it names the file that was read back
+        text = str(error).replace(str(whole), str(parent))
+        raise ValueError(text) from error
     finally:
         shutil.rmtree(whole)
     if not skipped:  # what an earlier list skipped
@@ -316,25 +400,65 @@ def _summary(
     counts = [
         Counter(c for cs in e.values() for c in cs) for e in lists.values()
     ]
-    lines = [
-        f'wrote {path}: {len(entries)} images, {count.total()} labels'
-        for (path, entries), count in zip(lists.items(), counts, strict=True)
-    ]
+    lines = []
+    for (path, entries), count in zip(lists.items(), counts, strict=True):
+        normal = sum(not cs for cs in entries.values())
+        lines.append(
+            f'wrote {path}: {len(entries)} images, {count.total()} labels'
+            + (f', normal images: {normal}' if normal else '')
+        )
     width = max(map(len, ['class', *classes]))
     columns = ''.join(f'{path.stem:>12}' for path in lists)
     lines.append(f'{"class":<{width}}{columns}')
     for c, name in enumerate(classes):
         cells = ''.join(f'{count[c]:>12}' for count in counts)
         lines.append(f'{name:<{width}}{cells}')
-    absent = [name for c, name in enumerate(classes) if not counts[0][c]]
-    if absent:
-        lines.append(f'no image shows: {", ".join(absent)}')
+    lines += _doubts(classes, counts[0])
     if skipped:
         lines.append(f'skipped {len(skipped)}, listed in {skipped_file}:')
     for reason, number in Counter(skipped.values()).items():
         names = [name for name, why in skipped.items() if why == reason]
-        lines.append(f'  {number} {reason}: {_some(names)}')
+        hint = (
+            ' (--normal keeps images of none of the classes)'
+            if reason == _NO_CLASS
+            else ''
+        )
+        lines.append(f'  {number} {reason}: {_some(names)}{hint}')
     return '\n'.join(lines)
+
+
+def _doubts(classes: Sequence[str], count: Counter[int]) -> list[str]:
+    """Name classes that a slip of the pen may have made."""
+    single = [name for c, name in enumerate(classes) if count[c] == 1]
+    absent = [name for c, name in enumerate(classes) if not count[c]]
+    near = [
+        f"'{a}' and '{b}'"
+        for a, b in combinations(classes, 2)
+        if _one_letter_apart(a, b)
+    ]
+    found = {
+        'no image shows': absent,
+        'only one image shows': single,
+        'almost the same name': near,
+    }
+    return [f'{what}: {", ".join(who)}' for what, who in found.items() if who]
+
+
+def _one_letter_apart(one: str, other: str) -> bool:
+    """Tell whether names differ in one letter, blanks or accents only."""
+    one, other = sorted(map(_plain, (one, other)), key=len)
+    pairs = enumerate(zip(one, other, strict=False))
+    same = next((i for i, (a, b) in pairs if a != b), len(one))
+    numbered = other[same : same + 1].isdigit()
+    rest = other[same + 1 :]
+    return one == other or (
+        rest in (one[same:], one[same + 1 :]) and not numbered
+    )
+
+
+def _plain(name: str) -> str:
+    letters = unicodedata.normalize('NFKD', name).casefold()
+    return ''.join(c for c in letters if c.isalnum())
 
 
 def _some(names: Sequence[str]) -> str:

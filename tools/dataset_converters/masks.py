@@ -6,7 +6,9 @@ Usage:
         --classes classes.txt --list data/mine/ImageSets/Segmentation/train.txt
 
 Masks are grey or palette PNGs, 0 the background, c + 1 class c and 255
-ignored. A class counts however few its pixels are.
+ignored. A class counts however few its pixels are. Masks without any class
+are left out, counted and listed; ``--normal`` keeps their images as images of
+none of the classes.
 """
 
 import argparse
@@ -16,16 +18,16 @@ from pathlib import Path
 import numpy as np
 from list_writer import (
     add_arguments,
+    add_normal_flag,
     choose_classes,
-    read_names,
     write_labels,
 )
-from PIL import Image
 
-from mmrca.cli import existing_file, run
+from mmrca.cli import run
+from mmrca.datasets.images import image_ids, list_images, open_picture
+from mmrca.datasets.label_list import read_images
+from mmrca.ops.pseudo_label import IGNORE_INDEX
 from mmrca.progress import progress
-
-IGNORE_INDEX = 255
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -36,68 +38,86 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('masks', type=Path, help='folder of ID.png')
     parser.add_argument('images', type=Path, help='folder of the images')
     add_arguments(parser)
+    add_normal_flag(parser)
     parser.add_argument('--list', help='IDs to take, one a line [all masks]')
     return parser.parse_args(argv)
 
 
-def mask_names(folder: Path, chosen: str | None) -> list[str]:
-    """List the masks to read, by their paths without suffix.
+def list_masks(
+    folder: Path, chosen: str | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """List the masks to read.
+
+    Args:
+        folder: Of the masks.
+        chosen: List of the images to take; without one, all.
+
+    Returns:
+        For each image's ID the mask's path inside the folder, and for each
+        file that is left out why.
 
     Raises:
         FileNotFoundError: The folder, the list or a mask is missing.
+        ValueError: There is no PNG, or two of one image.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f'mask folder {folder} does not exist')
-    found = sorted(
-        path.relative_to(folder).with_suffix('').as_posix()
-        for path in folder.rglob('*.png')
-    )
-    if chosen is None:
-        return found
-    names = read_names(existing_file(chosen, 'list'))
-    there = set(found)
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise FileNotFoundError(
-            f'{len(missing)} of {len(names)} masks of {chosen} are not in '
-            f'{folder}, first {missing[0]}.png'
+    if chosen is not None:
+        return read_images(chosen, folder), {}
+    found, skipped = list_images(folder)
+    masks = [name for name in found if name.lower().endswith('.png')]
+    if not masks:
+        raise ValueError(
+            f'{folder} has no PNG, but {", ".join(found[:1]) or "no images"}; '
+            'save masks as PNG, as other formats change their values'
         )
-    return names
+    others = [name for name in found if name not in set(masks)]
+    skipped |= dict.fromkeys(others, 'not a PNG')
+    ids = image_ids({name: name for name in masks})
+    return {ids[name]: name for name in masks}, skipped
 
 
-def read_mask(path: Path, classes: Sequence[str]) -> list[str]:
-    """Read the classes that a mask holds.
+def read_values(path: Path, classes: Sequence[str]) -> list[int]:
+    """Read the values that a mask holds, without the background's.
 
     Raises:
-        ValueError: It is no mask, or holds a number without a class.
+        ValueError: It is no mask, or holds a value that is no class.
     """
-    try:
-        with Image.open(path) as picture:
-            mode, values = picture.mode, np.unique(np.asarray(picture))
-    except OSError as error:
-        raise ValueError(f'mask {path} cannot be read') from error
-    if mode not in ('L', 'P'):
+    picture = open_picture(path, 'mask')
+    if picture.mode not in ('L', 'P'):
         raise ValueError(
-            f'mask {path} must be 8-bit grey or with a palette, not {mode}'
+            f'mask {path} must be 8-bit grey or with a palette, not '
+            f'{picture.mode}'
         )
-    numbers = [v - 1 for v in values.tolist() if v not in (0, IGNORE_INDEX)]
-    if numbers and numbers[-1] >= len(classes):
+    values = [v for v in np.unique(np.asarray(picture)).tolist() if v]
+    unknown = [v for v in values if len(classes) < v < IGNORE_INDEX]
+    if unknown:
         raise ValueError(
-            f'mask {path} holds {numbers[-1] + 1}, but there are '
-            f'{len(classes)} classes; correct the mask or the classes'
+            f'mask {path} holds {unknown[0]}, but there are {len(classes)} '
+            'classes; correct the mask or the classes'
         )
-    return [classes[number] for number in numbers]
+    return values
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)
-    classes = choose_classes(args, ())
-    labels = {
-        name: read_mask(args.masks / f'{name}.png', classes)
-        for name in progress(mask_names(args.masks, args.list), 'masks')
-    }
-    print(write_labels(args, args.images, labels, classes, {}))
+    classes = choose_classes(args, (), args.masks)
+    masks, skipped = list_masks(args.masks, args.list)
+    labels, empty = {}, 0
+    for name, file in progress(masks.items(), 'masks', len(masks)):
+        values = read_values(args.masks / file, classes)
+        labels[name] = [classes[v - 1] for v in values if v != IGNORE_INDEX]
+        # Ignored pixels may be of a class, so the image may not be normal.
+        if values == [IGNORE_INDEX]:
+            del labels[name]
+            empty += 1
+            skipped[name] = 'no class but ignored pixels (255)'
+    if not any(labels.values()):
+        raise ValueError(
+            f'{args.masks}: no mask holds a class, {empty} of {len(masks)} '
+            'hold only 0 and 255; 0 is the background, 255 is ignored, so '
+            'draw class c (from 0) as c + 1'
+        )
+    print(write_labels(args, args.images, labels, classes, skipped))
 
 
 if __name__ == '__main__':
