@@ -72,7 +72,6 @@ def normalize_cams(cams: Tensor, how: str) -> Tensor:
     Args:
         cams: [C, H, W] logits of the classes present.
         how: ``'class'`` divides each map, cut at 0, by its own maximum;
-            ``'minmax'`` stretches each map from its minimum to its maximum;
             ``'image'`` divides all maps, cut at 0, by the highest value of
             the image, so a class that is hardly seen stays low.
 
@@ -84,14 +83,10 @@ def normalize_cams(cams: Tensor, how: str) -> Tensor:
     """
     if how == 'class' or not len(cams):
         return normalize_cam(cams)
-    if how == 'minmax':
-        return normalize_cam(cams - cams.amin(dim=(-2, -1), keepdim=True))
     if how == 'image':
         highest = cams.amax()
         return cams.clamp(min=0) / torch.where(highest > 0, highest, 1)
-    raise ValueError(
-        f'normalization {how!r} must be one of class, minmax, image'
-    )
+    raise ValueError(f"normalization must be 'class' or 'image', not {how!r}")
 
 
 def threshold_histogram(

@@ -1,0 +1,49 @@
+"""The pixel-adaptive refinement of a config."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmrca.checks import check_count
+from mmrca.ops.pixel_adaptive import pixel_adaptive
+from mmrca.registry import REFINEMENTS
+
+
+@REFINEMENTS.register_module(name='pixel_adaptive')
+class PixelAdaptive:
+    """:func:`mmrca.ops.pixel_adaptive.pixel_adaptive`, on a GPU if there is.
+
+    Args:
+        iterations: Steps, 0 or more.
+        dilations: Distances in pixels, each >= 1, at which a pixel has its 8
+            neighbours.
+        half_resolution: Refine the means of 2 x 2 pixels.
+    """
+
+    def __init__(
+        self,
+        iterations: int = 10,
+        dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+        half_resolution: bool = False,
+    ) -> None:
+        check_count('iterations', iterations, 0)
+        if not dilations:
+            raise ValueError('dilations must hold one or more distances.')
+        for distance in dilations:
+            check_count('dilations', distance, 1)
+        self.options = dict(
+            iterations=iterations,
+            dilations=dilations,
+            half_resolution=half_resolution,
+        )
+
+    def __call__(
+        self, image: np.ndarray, scores: Tensor, classes: Sequence[int]
+    ) -> Tensor:
+        """Refine scores [C+1, H, W] by an image, uint8 [H, W, 3] RGB."""
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        there = scores.to(device)
+        pixels = torch.from_numpy(image).permute(2, 0, 1).to(there)
+        return pixel_adaptive(pixels, there, **self.options).to(scores)
