@@ -94,6 +94,7 @@ setup(
         'packaging',
         'Pillow',
         'prettytable',
+        'pydantic>=2',
         'rich',
         'scikit-learn>=1.3',
         'threadpoolctl',

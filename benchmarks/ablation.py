@@ -47,7 +47,8 @@ class Row(NamedTuple):
 PHOTOS = '_mobilenet-v2_8e_voc20-mini'
 X1, X10, X30 = (f'model.loss_nce.loss_weight={w}' for w in (0.01, 0.1, 0.3))
 NO_MIXUP = 'model.loss_nce.beta=None'
-MEMORY, MAP = 'custom_hooks.0', 'model.prototype_cam'
+MEMORY, MAP = 'model.memory', 'model.prototype_cam'
+HOOK = 'default_hooks.memory_bank'
 NO_OWN, NO_ALIKE = f'{MAP}.image_region=None', f'{MAP}.self_similarity=None'
 STRIDE_32 = (
     'model.backbone.strides=(1,2,2,2,1,2,1)',
@@ -56,11 +57,8 @@ STRIDE_32 = (
 )
 STRIDE_16 = 'model.backbone.strides=(1,2,2)'
 ROWS_A_CLASS = 'train_dataloader.dataset.rows_per_class'
-PROJECTION = (
-    'model.projection.type=mmrca.QueryProjection',
-    'model.projection.channels=128',
-)
-LEARNED = 'model.aggregation.learned_channels=128'
+PROJECTION = ('model.projection.type=mmrca.QueryProjection',)
+LEARNED = 'model.aggregation.learned=True'
 SOFTER = 'model.aggregation.temperature=0.3'
 MEMORY_K = 'model.memory.num_prototypes'
 # For maps that tell the criterion of 'auto' nothing.
@@ -82,7 +80,7 @@ ROWS = {
         'rca_r18_toy', options=(f'{MEMORY}.momentum=.99',)
     ),
     'toy-gate-0': Row('rca_r18_toy', options=(f'{MEMORY}.gate=0',)),
-    'toy-warm-up-0': Row('rca_r18_toy', options=(f'{MEMORY}.warm_up=0',)),
+    'toy-warm-up-0': Row('rca_r18_toy', options=(f'{HOOK}.warm_up=0',)),
     'toy-rows-20': Row('rca_r18_toy', options=(f'{ROWS_A_CLASS}=20',)),
     'toy-ring': Row(
         'rca_r18_toy', options=(f'{ROWS_A_CLASS}=500', f'{MEMORY}.ring=True')
@@ -104,7 +102,7 @@ ROWS = {
     'toy-rca-temperature-.3': Row('rca_r18_toy_cosine', options=(SOFTER,)),
     'toy-rca-k-3': Row('rca_r18_toy_cosine', options=(f'{MEMORY_K}=3',)),
     'toy-rca-refresh-4': Row(
-        'rca_r18_toy_cosine', options=(f'{MEMORY}.refresh_interval=4',)
+        'rca_r18_toy_cosine', options=(f'{HOOK}.refresh_interval=4',)
     ),
     'toy-rca-warm-start': Row(
         'rca_r18_toy_cosine', options=(f'{MEMORY}.warm_start=True',)

@@ -53,7 +53,8 @@ def short(name: str, data: Path, work_dir: Path) -> Config:
             config.model.backbone[key] = value
     if config.optim_wrapper.optimizer.type == 'SGD':
         config.optim_wrapper.optimizer.lr = 0.01  # for random weights
-    config.custom_hooks[0].update(gate=0.0, warm_up=1)
+    config.model.memory.gate = 0.0
+    config.default_hooks.memory_bank.warm_up = 1
     config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=EPOCHS)
     for part in ('dataloader', 'evaluator', 'cfg'):
         config[f'val_{part}'] = config[f'test_{part}'] = None

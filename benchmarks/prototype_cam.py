@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 
 from mmrca.checkpoint import load_classifier, read_checkpoint
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.engine.hooks.prototype_cam_hook import fill
+from mmrca.engine.prototype_filling import fill
 from mmrca.registry import DATASETS, MODELS
 
 
@@ -37,15 +37,11 @@ def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
     """Write the checkpoint again, with prototypes."""
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
-    part = MODELS.build(config.model.prototype_cam)
     plain = {**config.model, 'prototype_cam': None}
     model = load_classifier(plain, checkpoint, dataset.metainfo['classes'])
+    part = MODELS.build(config.model).prototype_cam
     model.prototype_cam = part.to(next(model.parameters()).device)
-    settings = next(
-        dict(hook)
-        for hook in config.custom_hooks
-        if hook.type == 'mmrca.PrototypeCAMHook'
-    )
+    settings = dict(config.default_hooks.prototype_cam)
     settings.pop('type')
     fill(model, dataset, **settings, seed=config.randomness.seed)
     saved = read_checkpoint(checkpoint)

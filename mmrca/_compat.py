@@ -11,14 +11,20 @@ from pickle import UnpicklingError
 import numpy as np
 from packaging.specifiers import SpecifierSet
 
-# Import name: the versions that will do, and the packages it may come from.
+# Import name: the packages it may come from, the fork first, and the versions
+# that will do.
 NEEDED = {
-    'torch': ('>=2.1', ('torch',)),
-    'mmengine': ('>=0.10,<1', ('onedl-mmengine', 'mmengine')),
-    'mmcv': ('>=2.0', ('onedl-mmcv', 'mmcv')),
-    'mmseg': ('>=1.2,<2', ('onedl-mmsegmentation', 'mmsegmentation')),
-    'mmpretrain': ('>=1.2,<2', ('onedl-mmpretrain', 'mmpretrain')),
+    'torch': {'torch': '>=2.4'},
+    'mmengine': {'onedl-mmengine': '>=0.10,<1', 'mmengine': '>=0.10,<1'},
+    'mmcv': {'onedl-mmcv': '>=2.3', 'mmcv': '>=2.0,<2.2'},
+    'mmseg': {
+        'onedl-mmsegmentation': '>=1.2,<2',
+        'mmsegmentation': '>=1.2,<2',
+    },
+    'mmpretrain': {'onedl-mmpretrain': '>=1.2,<2', 'mmpretrain': '>=1.2,<2'},
 }
+# What upstream's mmsegmentation imports but does not require.
+UNDECLARED = ('ftfy', 'regex')
 
 NUMPY_SCALARS = (
     np.bool_,
@@ -32,41 +38,52 @@ _torchvision_schemas: list = []
 
 
 def check_versions() -> None:
-    """Check that every package mmrca needs is there, once, and new enough.
+    """Check that every package mmrca needs is there, once, and fits.
 
     Nothing is imported: the installed packages' own records are read.
 
     Raises:
         ImportError: Naming the package and what to install.
     """
-    for module, (versions, packages) in NEEDED.items():
-        found = _installed(packages)
+    upstream = _version('mmengine') is not None
+    for module, packages in NEEDED.items():
+        found = {name: _version(name) for name in packages}
+        found = {name: v for name, v in found.items() if v is not None}
         if len(found) > 1:
             raise ImportError(
                 f'{" and ".join(found)} are both installed and overwrite '
-                f"each other's files: uninstall both, then pip install "
-                f'"{packages[0]}{versions}"'
+                "each other's files: uninstall both, then install one of them"
             )
-        version = next(iter(found.values()), None)
-        if version is None or not SpecifierSet(versions).contains(
-            version, prereleases=True
-        ):
-            state = f'{version} is' if version else 'none is'
+        # Advice from the family that the user already has.
+        wanted = next(iter(found), list(packages)[-1 if upstream else 0])
+        if not _fits(found.get(wanted), packages[wanted]):
+            state = f'it is {found[wanted]}' if found else 'it is missing'
+            if module == 'mmcv' and _version('mmcv-lite'):
+                state = 'mmcv-lite, without the operators, is (uninstall it)'
             raise ImportError(
-                f'mmrca needs {module} {versions} but {state} installed: '
-                f'pip install "{packages[0]}{versions}"'
+                f'mmrca needs {module} {packages[wanted]}, {state}: '
+                f'pip install "{wanted}{packages[wanted]}"'
             )
+    missing = [name for name in UNDECLARED if _version(name) is None]
+    if _version('mmsegmentation') and missing:
+        raise ImportError(
+            f'mmsegmentation needs {" and ".join(missing)}: '
+            f'pip install {" ".join(missing)}'
+        )
 
 
-def _installed(packages: tuple[str, ...]) -> dict[str, str]:
-    """Return the version of each of the packages that is installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def _version(package: str) -> str | None:
+    """Return the version of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _fits(version: str | None, versions: str) -> bool:
+    return version is not None and SpecifierSet(versions).contains(
+        version, prereleases=True
+    )
 
 
 def cure_torchvision() -> None:
@@ -109,10 +126,6 @@ def allow_resuming() -> None:
     numpy scalars, both of which ``torch.load(weights_only=True)`` refuses.
     """
     import torch
-
-    # torch has the list, and the reason for it, since 2.4
-    if not hasattr(torch.serialization, 'add_safe_globals'):
-        return
     from mmengine.logging import HistoryBuffer
 
     torch.serialization.add_safe_globals(

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, however a program ends."""
+"""Files that are whole or not there."""
 
 import json
 import os
@@ -10,18 +10,14 @@ from typing import Any
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Write a file under a temporary name, then move it into place.
-
-    An existing file is replaced only when the new one is complete::
-
-        with atomic_write('list.txt') as part:
-            part.write_text('...')
+    """Write a file under another name, and rename it when it is complete.
 
     Args:
-        path: The file to write; its folder must exist.
+        path: The file; an existing one is replaced.
 
     Yields:
-        The temporary file, in the same folder. It is gone after an error.
+        The hidden file beside it to write to. It is deleted if the block
+        raises; a killed program leaves it behind, ``path`` untouched.
     """
     path = Path(path)
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')

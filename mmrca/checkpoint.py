@@ -1,4 +1,4 @@
-"""Weights from files, and a trained classifier from its checkpoint."""
+"""Every way weights come in: safely, and whole or not at all."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 import torch
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
+from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmrca._compat import allow_resuming
@@ -14,12 +15,44 @@ from mmrca.registry import MODELS, WEIGHT_INITIALIZERS
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
 _NAMED = 3  # names an error gives
-# An older torch cannot be told of the harmless types in a checkpoint.
-_SAFE = hasattr(torch.serialization, 'add_safe_globals')
+
+
+# mmengine's own loader runs the code in a file that safe loading refuses.
+# This one is behind load_from, --resume and every init_cfg, too.
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: str | None = None) -> dict:
+    """Read a checkpoint without running code that it may hold.
+
+    Args:
+        filename: A file that ``torch.save`` wrote.
+        map_location: As in :func:`torch.load`.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It cannot be read, or holds more than weights and the
+            state of a training.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'weights {path} is not a file; put it there, or change the path '
+            'or the variable that the config reads it from'
+        )
+    allow_resuming()  # mmengine's own loading takes it back
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, UnpicklingError, OSError, EOFError) as error:
+        raise ValueError(
+            f'{path} cannot be read as a checkpoint: it is truncated, another '
+            'kind of file, or holds more than weights, which could run code'
+        ) from error
 
 
 def read_checkpoint(path: str) -> dict:
-    """Read a file of weights without running code that it may hold.
+    """Read a file of weights.
 
     Args:
         path: A state dict, or a dict that has one as its ``state_dict``.
@@ -32,19 +65,7 @@ def read_checkpoint(path: str) -> dict:
         FileNotFoundError: There is no such file.
         ValueError: It holds no weights.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'weights {path} is not a file; put it there, or change the path '
-            'or the variable that the config reads it from'
-        )
-    allow_resuming()  # mmengine's own loading takes it back
-    try:
-        saved = torch.load(path, map_location='cpu', weights_only=_SAFE)
-    except (RuntimeError, UnpicklingError, OSError, EOFError) as error:
-        raise ValueError(
-            f'{path} is no checkpoint: torch cannot read weights from it; '
-            'it may be cut off or another kind of file'
-        ) from error
+    saved = load_from_local(path, 'cpu')
     state = saved.get('state_dict', saved) if isinstance(saved, dict) else {}
     weights = {
         str(name).removeprefix('module.'): value
@@ -52,7 +73,7 @@ def read_checkpoint(path: str) -> dict:
         if isinstance(value, Tensor)
     }
     if not weights:
-        raise ValueError(f'{path} is no checkpoint: it holds no weights')
+        raise ValueError(f'{path} is not a checkpoint: it holds no weights')
     return {**saved, 'state_dict': weights}
 
 
@@ -98,7 +119,7 @@ def check_weights(model: nn.Module, path: str) -> None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint, or of another model.
+        ValueError: It cannot be read, or is of another model.
     """
     weights = read_checkpoint(path)['state_dict']
     load_weights(unwrap(model), weights, path)
@@ -120,17 +141,9 @@ def check_backbone(model: nn.Module, config: dict) -> None:
     """
     init = config.get('backbone', {}).get('init_cfg') or {}
     path = init.get('checkpoint') or ''
-    if init.get('type') != 'Pretrained' or '_scope_' in init or '://' in path:
-        return
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'weights {path} is not a file; set the variable that the '
-            "config's header names, or model.backbone.init_cfg.checkpoint"
-        )
-    weights = read_checkpoint(path)['state_dict']
-    if init.get('prefix'):
-        weights = part(weights, init['prefix'])
-    load_weights(unwrap(model).backbone, weights, path)
+    if init.get('type') == 'Pretrained' and '://' not in path:
+        options = {k: v for k, v in init.items() if k != 'type'}
+        Pretrained(**options)(unwrap(model).backbone)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -182,12 +195,12 @@ def load_classifier(
     saved = read_checkpoint(checkpoint)
     weights = saved['state_dict']
     _check_classes(checkpoint, saved, weights, classes)
-    spare = load_weights(model, weights, checkpoint)
-    if spare:
+    unexpected = load_weights(model, weights, checkpoint)
+    if unexpected:
         raise ValueError(
-            f'checkpoint {checkpoint} has, but the model has not, '
-            f'{len(spare)} weights, such as {_some(spare)}; use the config '
-            'it was trained with'
+            f'checkpoint {checkpoint} has {len(unexpected)} weights that the '
+            f'model does not have, such as {_some(unexpected)}; use the '
+            'config it was trained with'
         )
     prototype_cam = getattr(model, 'prototype_cam', None)
     if prototype_cam is not None and not prototype_cam.filled:
@@ -234,26 +247,27 @@ class Pretrained:
     Args:
         checkpoint: A state dict, a checkpoint with a ``state_dict``, or one
             of a whole model, of which the backbone's part is taken.
+        prefix: The name of that part.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no checkpoint or lacks weights of the backbone.
+        ValueError: It cannot be read or lacks weights of the backbone.
     """
 
-    def __init__(self, checkpoint: str) -> None:
+    def __init__(self, checkpoint: str, prefix: str = 'backbone') -> None:
         self.checkpoint = checkpoint
+        self.prefix = prefix
 
     def __call__(self, module: nn.Module) -> None:
         """Load the weights and log those that were not needed."""
         saved = read_checkpoint(self.checkpoint)['state_dict']
-        # In the files of OpenMMLab's whole models.
-        weights = part(saved, 'backbone') or saved
-        spare = load_weights(module, weights, self.checkpoint)
+        weights = part(saved, self.prefix) or saved
+        unexpected = load_weights(module, weights, self.checkpoint)
         if hasattr(module, '_params_init_info'):  # for mmengine's log
             update_init_info(module, f'Loaded from {self.checkpoint}')
         print_log(
             f'{type(module).__name__} starts from {self.checkpoint}; '
-            f'{len(spare)} of its weights are not needed: '
-            f'{", ".join(spare[:3]) or "none"}',
+            f'{len(unexpected)} of its weights are not needed: '
+            f'{_some(unexpected) or "none"}',
             logger='current',
         )

@@ -1,39 +1,91 @@
-"""What values given by a config have to be."""
+"""Checks of what a config gives a constructor, by its type annotations."""
 
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+_Class = TypeVar('_Class')
+# Strict: 'yes' is no bool and '3' is no int.
+_RULES = ConfigDict(arbitrary_types_allowed=True, strict=True)
+
+
+def checked(cls: type[_Class]) -> type[_Class]:
+    """Let a class check the arguments of its constructor.
+
+    Args:
+        cls: Changed in place. Its ``__init__`` is called as before once every
+            value fits its annotation.
+
+    Returns:
+        ``cls``.
+    """
+    init = cls.__init__
+
+    @functools.wraps(init)
+    def check_and_init(self: Any, *args: Any, **kwargs: Any) -> None:
+        check_arguments(cls.__name__, init, {}, self, *args, **kwargs)
+        init(self, *args, **kwargs)
+
+    cls.__init__ = check_and_init  # type: ignore[method-assign]
+    return cls
+
+
+def check_arguments(
+    owner: str,
+    function: Callable,
+    renamed: dict[str, str],
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """Compare arguments with a function's annotations.
+
+    Missing and unknown arguments are left to Python.
+
+    Args:
+        owner: What the arguments are given to, for the error.
+        function: Its annotations count.
+        renamed: Names of arguments that the error calls otherwise.
+        args: As the function would get them.
+        kwargs: As the function would get them.
+
+    Raises:
+        ValueError: Naming the first argument that does not fit, and its
+            value.
+    """
+    try:
+        given = inspect.signature(function).bind_partial(*args, **kwargs)
+    except TypeError:
+        return
+    for name, value in given.arguments.items():
+        adapter = _adapters(function).get(name)
+        try:
+            if adapter:
+                adapter.validate_python(value)
+        except ValidationError as error:
+            reasons = dict.fromkeys(e['msg'] for e in error.errors())
+            raise ValueError(
+                f'{owner}.{renamed.get(name, name)} is {value!r}. '
+                f'{" or ".join(reasons)}.'
+            ) from error
+
+
+@functools.cache
+def _adapters(function: Callable) -> dict[str, TypeAdapter]:
+    hints = get_type_hints(function, include_extras=True)
+    hints.pop('return', None)
+    return {
+        name: TypeAdapter(hint, config=_RULES) for name, hint in hints.items()
+    }
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a whole or broken number, which no bool is."""
+    """Tell whether a value is an int or float, which no bool is."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def check_share(name: str, value: Any) -> None:
-    """Refuse what is no share.
-
-    Args:
-        name: Of the option, for the error.
-        value: As given.
-
-    Raises:
-        ValueError: If it is no number in 0..1.
-    """
-    if not is_number(value) or not 0 <= value <= 1:
-        raise ValueError(f'{name} must be a number in 0..1, not {value!r}.')
-
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse what is no whole number, or too small.
-
-    Args:
-        name: Of the option, for the error.
-        value: As given.
-        least: The smallest one allowed.
-
-    Raises:
-        ValueError: If it is none.
-    """
-    if type(value) is not int:
-        raise ValueError(f'{name} must be a whole number, not {value!r}.')
-    if value < least:
-        raise ValueError(f'{name} must be {least} or more, not {value}.')

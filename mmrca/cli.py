@@ -22,6 +22,9 @@ from typing import NoReturn
 
 from mmengine.config import Config, DictAction
 
+# Where a constructor that does not fit its arguments is called.
+_BUILDERS = ('mmengine.registry.build_functions', 'mmrca.checks')
+
 
 def run(main: Callable[[], None]) -> None:
     """Run a tool and end it with one sentence if its input is bad.
@@ -36,6 +39,9 @@ def run(main: Callable[[], None]) -> None:
             environment variable ``MMRCA_TRACEBACK`` is set, the exception
             itself comes through instead.
     """
+    # Weights from the network are loaded by mmengine, which would run code in
+    # them if safe loading fails.
+    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     try:
         main()
     except (ValueError, OSError) as error:
@@ -58,7 +64,7 @@ def _end(error: Exception, text: str) -> NoReturn:
 def _of_config(error: Exception) -> bool:
     """Tell whether mmengine raised it over a type or argument of a config."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals['__name__'] == 'mmengine.registry.build_functions'
+    return frame.f_globals['__name__'] in _BUILDERS
 
 
 def sentence(error: Exception) -> str:
@@ -158,10 +164,7 @@ def check_classes(config: Config) -> None:
     classes = dataset.get('metainfo', {}).get('classes')
     if not classes:
         return
-    wanted = dict(decode_head=len(classes))
-    wanted |= dict.fromkeys(
-        ('cam_head', 'cls_head', 'memory'), len(classes) - 1
-    )
+    wanted = dict(decode_head=len(classes), cam_head=len(classes) - 1)
     for part, count in wanted.items():
         found = (config.model.get(part) or {}).get('num_classes', count)
         if found != count:

@@ -107,7 +107,7 @@ def image_stages(
     ]
     data = {'inputs': pixels, 'data_samples': None}
     inputs = model.data_preprocessor(data, training=False)['inputs']
-    return model.extract_stages(inputs)
+    return model.extract_feat(inputs)
 
 
 def present_classes(

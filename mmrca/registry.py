@@ -6,13 +6,27 @@ the modules that are imported when a type is first looked up, so that no
 config needs ``custom_imports``.
 """
 
+from typing import Any
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import WEIGHT_INITIALIZERS as MMENGINE_INITIALIZERS
-from mmengine.registry import Registry
+from mmengine.registry import Registry as MMEngineRegistry
+
+from mmrca.checks import checked
+
+
+class Registry(MMEngineRegistry):
+    """A registry whose classes check their constructors' arguments."""
+
+    def _register_module(self, module: Any, *args: Any, **kwargs: Any) -> None:
+        if isinstance(module, type):
+            checked(module)
+        super()._register_module(module, *args, **kwargs)
+
 
 DATASETS = Registry(
     'dataset',

@@ -44,14 +44,12 @@ def model_config(parts):
         config |= dict(
             memory=dict(
                 type='mmrca.RegionMemory',
-                num_classes=3,
-                channels=16,
                 num_prototypes=2,
             ),
             aggregation=dict(
                 type='mmrca.SemanticAggregation', temperature=1.0, cosine=True
             ),
-            cls_head=dict(type='mmrca.CAMHead', in_channels=32, num_classes=3),
+            cls_head=dict(type='mmrca.CAMHead'),
         )
     return config
 

@@ -51,11 +51,8 @@ def test_a_classifier_fits_its_data(path):
     config = Config.fromfile(path)
     metainfo = config.train_dataloader.dataset.metainfo
     assert len(set(map(tuple, metainfo.palette))) == len(metainfo.classes)
-    for part in ('cam_head', 'cls_head', 'memory', 'prototype_cam'):
-        if config.model.get(part):
-            count = config.model[part].num_classes
-            assert count == len(metainfo.classes) - 1, part
-    hooks = [hook.type for hook in config.get('custom_hooks', [])]
+    assert config.model.cam_head.num_classes == len(metainfo.classes) - 1
+    hooks = [hook.type for hook in config.default_hooks.values()]
     remembers = config.model.get('memory') is not None
     assert ('mmrca.MemoryBankHook' in hooks) == remembers
     fills = config.model.get('prototype_cam') is not None

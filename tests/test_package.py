@@ -44,30 +44,47 @@ def test_the_versions_here_will_do():
     _compat.check_versions()
 
 
+FORKS = {
+    'torch': '2.13.0',
+    'onedl-mmengine': '0.10.12',
+    'onedl-mmcv': '2.3.6',
+    'onedl-mmsegmentation': '1.4.2',
+    'onedl-mmpretrain': '1.3.6',
+}
+UPSTREAM = {
+    'torch': '2.4.1',
+    'mmengine': '0.10.7',
+    'mmcv': '2.1.0',
+    'mmsegmentation': '1.2.2',
+    'mmpretrain': '1.2.0',
+    'ftfy': '6.3',
+    'regex': '2024.11.6',
+}
+
+
+@pytest.mark.parametrize('installed', [FORKS, UPSTREAM])
+def test_forks_and_upstream_will_do(monkeypatch, installed):
+    monkeypatch.setattr(_compat, '_version', installed.get)
+    _compat.check_versions()
+
+
 @pytest.mark.parametrize(
-    ('needed', 'says'),
+    ('installed', 'changes', 'says'),
     [
-        (
-            ('>=1.2,<2', ('no-such-package',)),
-            'mmrca needs mmseg >=1.2,<2 but none is installed: '
-            'pip install "no-such-package>=1.2,<2"',
-        ),
-        (
-            ('>=999', ('numpy',)),
-            r'mmrca needs mmseg >=999 but [\d.]+ is installed: '
-            'pip install "numpy>=999"',
-        ),
-        (
-            ('>=1', ('numpy', 'torch')),
-            'numpy and torch are both installed .*uninstall both',
-        ),
+        (FORKS, {'onedl-mmcv': None}, 'mmcv.* missing.*"onedl-mmcv>='),
+        (FORKS, {'torch': '2.3.1'}, r'torch >=2.4, it is 2\.3\.1'),
+        (FORKS, {'mmcv': '2.1.0'}, 'onedl-mmcv and mmcv are both installed'),
+        (UPSTREAM, {'mmpretrain': None}, 'missing.*install "mmpretrain>='),
+        (UPSTREAM, {'mmcv': '2.2.0'}, r'2\.2\.0.*install "mmcv>=2.0,<2.2"'),
+        (UPSTREAM, {'mmcv': None, 'mmcv-lite': '2.1.0'}, 'mmcv-lite'),
+        (UPSTREAM, {'ftfy': None}, 'pip install ftfy'),
     ],
-    ids=['missing', 'too old', 'twice'],
 )
-def test_a_wrong_package_is_named(monkeypatch, needed, says):
-    monkeypatch.setitem(_compat.NEEDED, 'mmseg', needed)
-    with pytest.raises(ImportError, match=says):
+def test_a_wrong_package_is_named(monkeypatch, installed, changes, says):
+    monkeypatch.setattr(_compat, '_version', {**installed, **changes}.get)
+    with pytest.raises(ImportError, match=says) as raised:
         _compat.check_versions()
+    assert installed is FORKS or 'install "onedl' not in str(raised.value)
 
 
 def test_training_state_passes_safe_loading():

@@ -13,17 +13,17 @@ CHANNELS = 32
 # What the released code does otherwise than the paper, as dotted keys.
 AS_RELEASED = {
     'model.softmax_regions': True,
-    'model.projection': dict(type='mmrca.QueryProjection', channels=CHANNELS),
+    'model.projection': dict(type='mmrca.QueryProjection'),
     'model.memory.gaussian_start': True,
     'model.aggregation.softmax': False,
-    'model.aggregation.learned_channels': CHANNELS,
+    'model.aggregation.learned': True,
     'model.cam_head.num_convs': 2,
     'model.cam_head.channels': 8,
     'model.cls_head.num_convs': 2,
     'model.cls_head.channels': 8,
     'model.cls_head.per_class': True,
-    'custom_hooks.0.kmeans': 'sklearn',
-    'custom_hooks.0.ring': True,
+    'model.memory.kmeans': 'sklearn',
+    'model.memory.ring': True,
 }
 
 
@@ -49,7 +49,6 @@ def write_images(root: Path, labels: list[list[int]]) -> Path:
 
 def config(root: Path, **changes) -> Config:
     """Configure RCA on such a folder; ``changes`` are dotted keys."""
-    head = dict(type='mmrca.CAMHead', num_classes=3)
     dataset = dict(
         type='mmrca.ImageLevelDataset',
         ann_file=str(root / 'labels.txt'),
@@ -70,7 +69,10 @@ def config(root: Path, **changes) -> Config:
             work_dir=str(root / 'work'),
             randomness=dict(seed=0),
             log_level='WARNING',
-            default_hooks=dict(logger=dict(type='LoggerHook', interval=1)),
+            default_hooks=dict(
+                logger=dict(type='LoggerHook', interval=1),
+                memory_bank=dict(type='mmrca.MemoryBankHook', warm_up=1),
+            ),
             model=dict(
                 type='mmrca.RCA',
                 data_preprocessor=dict(
@@ -90,12 +92,17 @@ def config(root: Path, **changes) -> Config:
                     out_indices=(2,),
                     norm_cfg=dict(type='GN', num_groups=2),
                 ),
-                cam_head=dict(head, in_channels=CHANNELS, loss_weight=0.4),
+                cam_head=dict(
+                    type='mmrca.CAMHead',
+                    in_channels=CHANNELS,
+                    num_classes=3,
+                    loss_weight=0.4,
+                ),
                 memory=dict(
                     type='mmrca.RegionMemory',
-                    num_classes=3,
-                    channels=CHANNELS,
                     num_prototypes=2,
+                    momentum=0.9,
+                    gate=0.0,
                 ),
                 loss_nce=dict(type='mmrca.RegionMixupNCELoss'),
                 aggregation=dict(
@@ -103,16 +110,8 @@ def config(root: Path, **changes) -> Config:
                     temperature=0.07,
                     cosine=True,
                 ),
-                cls_head=dict(head, in_channels=2 * CHANNELS),
+                cls_head=dict(type='mmrca.CAMHead'),
             ),
-            custom_hooks=[
-                dict(
-                    type='mmrca.MemoryBankHook',
-                    momentum=0.9,
-                    gate=0.0,
-                    warm_up=1,
-                )
-            ],
             train_dataloader=dict(
                 batch_size=4,
                 num_workers=0,
@@ -130,7 +129,7 @@ def config(root: Path, **changes) -> Config:
                 dataset=dataset,
             ),
             val_cfg=dict(type='ValLoop'),
-            val_evaluator=dict(type='mmrca.CAMMetric', threshold=0.3),
+            val_evaluator=dict(type='mmrca.CAMMetric'),
         )
     )
     cfg.merge_from_dict(changes)

@@ -6,28 +6,17 @@
 # With masks of the val images add seg_map_path to the data_prefix of
 # val_dataloader and dict(type='LoadAnnotations') to its pipeline.
 _base_ = [
-    '../rca/rca_mobilenet-v2_8e_voc20-mini.py',
-    '../_base_/datasets/custom.py',
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/custom_cam.py',
+    '../_base_/models/cam_mobilenet-v2.py',
+    '../_base_/schedules/cam_8e_photos.py',
+    '../_base_/rca.py',
 ]
 model = dict(
-    cam_head=dict(num_classes={{_base_.own_num_classes}}),
-    memory=dict(num_classes={{_base_.own_num_classes}}),
-    prototype_cam=dict(num_classes={{_base_.own_num_classes}}),
+    _base_.recipe,
+    backbone=dict(out_indices=(3, 4, 5, 6)),
+    cam_head=dict(num_classes=_base_.own_num_classes),
 )
-dataset = dict(
-    data_root={{_base_.own_root}},
-    metainfo={{_base_.own_metainfo}},
-    data_prefix=dict(_delete_=True, img_path='images'),
-)
-train_dataloader = dict(dataset=dict(**dataset, ann_file='labels/train.csv'))
-val_dataloader = dict(
-    dataset=dict(
-        **dataset,
-        ann_file='labels/val.csv',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='mmrca.PackImageLabels'),
-        ],
-    )
-)
-test_dataloader = val_dataloader
+default_hooks = _base_.recipe_hooks
+# Chosen by the images' colours the threshold comes out too low for these maps.
+pseudo_label = dict(background=dict(threshold=0.3))

@@ -1,18 +1,16 @@
-# Plain CAM, completed by a prototype CAM: prototypes of the surest regions and
-# of the background, of all images and of the image itself, on the features of
-# the last four stages; averaged over cells that look alike.
-_base_ = './cam_mobilenet-v2_8e_voc20-mini.py'
+# Plain CAM on photographs, completed by a prototype CAM on the features of the
+# last four stages.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/voc20_mini_cam.py',
+    '../_base_/models/cam_mobilenet-v2.py',
+    '../_base_/schedules/cam_8e_photos.py',
+    '../_base_/rca.py',
+]
 model = dict(
+    _base_.prototype,
     backbone=dict(out_indices=(3, 4, 5, 6)),
-    prototype_cam=dict(
-        type='mmrca.PrototypeCAM',
-        num_classes=20,
-        channels=64 + 96 + 160 + 320,
-        image_region=0.4,
-        self_similarity=0.3,
-    ),
 )
-custom_hooks = [dict(type='mmrca.PrototypeCAMHook')]
-# Log ratios against one background compare between classes. Chosen by the
-# images' colours the threshold comes out too low for these maps.
-pseudo_label = dict(normalization='image', background=dict(threshold=0.3))
+default_hooks = _base_.prototype_hooks
+# Chosen by the images' colours the threshold comes out too low for these maps.
+pseudo_label = dict(background=dict(threshold=0.3))

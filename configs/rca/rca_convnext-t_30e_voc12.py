@@ -11,7 +11,6 @@
 # Figures: none; the paper's stand in rca_vgg16_30e_voc12.py.
 # We measured nothing at this scale; the recipe ran on generated images.
 _base_ = './rca_vgg16_30e_voc12.py'
-channels = 768
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -26,9 +25,7 @@ model = dict(
             checkpoint='weights/convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth',
         ),
     ),
-    cam_head=dict(in_channels=channels),
-    memory=dict(channels=channels),
-    cls_head=dict(in_channels=2 * channels),
+    cam_head=dict(in_channels=768),
 )
 # A starting point that was not tuned.
 optim_wrapper = dict(

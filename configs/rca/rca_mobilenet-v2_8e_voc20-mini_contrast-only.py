@@ -1,3 +1,11 @@
-# RCA without aggregation: the contrast shapes F, P is the result.
-_base_ = './rca_mobilenet-v2_8e_voc20-mini_cosine.py'
-model = dict(cam_head=dict(loss_weight=1.0), aggregation=None, cls_head=None)
+# RCA without aggregation on photographs: the contrast shapes F, P is the
+# result.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/voc20_mini_cam.py',
+    '../_base_/models/cam_mobilenet-v2.py',
+    '../_base_/schedules/cam_8e_photos.py',
+    '../_base_/rca.py',
+]
+model = dict(_base_.contrast, memory=_base_.recipe.memory)
+default_hooks = _base_.contrast_hooks

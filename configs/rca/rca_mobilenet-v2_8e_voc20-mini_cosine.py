@@ -1,13 +1,17 @@
-# The paper's RCA on photographs, but for two choices: affinities are
-# the softmax of cosines over .07, and rows follow the features faster.
-_base_ = './rca_mobilenet-v2_8e_voc20-mini_paper.py'
-model = dict(aggregation=dict(temperature=0.07, cosine=True))
-custom_hooks = [
-    dict(
-        type='mmrca.MemoryBankHook',
-        momentum=0.5,
-        gate=0.7,
-        warm_up=2,
-        refresh_interval=1,
-    )
+# The paper's RCA on photographs, but for two choices: affinities are the
+# softmax of cosines over .07, and rows follow the features faster.
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/voc20_mini_cam.py',
+    '../_base_/models/cam_mobilenet-v2.py',
+    '../_base_/schedules/cam_8e_photos.py',
+    '../_base_/rca.py',
 ]
+model = dict(
+    _base_.paper,
+    memory=_base_.recipe.memory,
+    aggregation=dict(
+        type='mmrca.SemanticAggregation', temperature=0.07, cosine=True
+    ),
+)
+default_hooks = _base_.contrast_hooks

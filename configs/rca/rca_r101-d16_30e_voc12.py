@@ -9,7 +9,21 @@
 # one GPU).
 # Figures: none; the paper's stand in rca_vgg16_30e_voc12.py.
 # We measured nothing at this scale; the recipe ran on generated images.
-_base_ = './rca_r101-d8_30e_voc12.py'
+_base_ = './rca_vgg16_30e_voc12.py'
 model = dict(
-    backbone=dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
+    backbone=dict(
+        _delete_=True,
+        type='ResNet',
+        depth=101,
+        strides=(1, 2, 2, 1),
+        dilations=(1, 1, 1, 2),
+        out_indices=(3,),
+        norm_eval=True,
+        init_cfg=dict(
+            type='Pretrained',
+            _scope_='mmrca',
+            checkpoint='weights/resnet101-63fe2227.pth',
+        ),
+    ),
+    cam_head=dict(in_channels=2048),
 )

@@ -10,10 +10,21 @@
 # one GPU).
 # Figures: none; the paper's stand in rca_vgg16_30e_voc12.py.
 # We measured nothing at this scale; the recipe ran on generated images.
-_base_ = './rca_r50-d8_30e_voc12.py'
+_base_ = './rca_vgg16_30e_voc12.py'
 model = dict(
     backbone=dict(
+        _delete_=True,
+        type='ResNet',
         depth=101,
-        init_cfg=dict(checkpoint='weights/resnet101-63fe2227.pth'),
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        out_indices=(3,),
+        norm_eval=True,
+        init_cfg=dict(
+            type='Pretrained',
+            _scope_='mmrca',
+            checkpoint='weights/resnet101-63fe2227.pth',
+        ),
     ),
+    cam_head=dict(in_channels=2048),
 )

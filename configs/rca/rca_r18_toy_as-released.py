@@ -3,8 +3,8 @@
 _base_ = './rca_r18_toy_ring.py'
 model = dict(
     softmax_regions=True,
-    projection=dict(type='mmrca.QueryProjection', channels=128),
-    aggregation=dict(temperature=0.5, softmax=False, learned_channels=128),
+    projection=dict(type='mmrca.QueryProjection'),
+    aggregation=dict(temperature=0.5, softmax=False, learned=True),
     cam_head=dict(num_convs=3, channels=128),
     cls_head=dict(num_convs=3, channels=128, per_class=True),
 )

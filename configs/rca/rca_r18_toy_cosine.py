@@ -1,13 +1,17 @@
 # The paper's RCA on the drawn creatures, but for two choices: affinities are
 # the softmax of cosines over .07, and rows follow the features faster.
-_base_ = './rca_r18_toy_paper.py'
-model = dict(aggregation=dict(temperature=0.07, cosine=True))
-custom_hooks = [
-    dict(
-        type='mmrca.MemoryBankHook',
-        momentum=0.5,
-        gate=0.7,
-        warm_up=2,
-        refresh_interval=1,
-    )
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/datasets/toy_cam.py',
+    '../_base_/models/cam_r18.py',
+    '../_base_/schedules/cam_16e_toy.py',
+    '../_base_/rca.py',
 ]
+model = dict(
+    _base_.paper,
+    memory=_base_.recipe.memory,
+    aggregation=dict(
+        type='mmrca.SemanticAggregation', temperature=0.07, cosine=True
+    ),
+)
+default_hooks = _base_.contrast_hooks

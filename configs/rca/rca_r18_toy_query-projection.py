@@ -1,3 +1,3 @@
 # The contrast asks with projected regions; the memory keeps plain ones.
 _base_ = './rca_r18_toy_paper.py'
-model = dict(projection=dict(type='mmrca.QueryProjection', channels=128))
+model = dict(projection=dict(type='mmrca.QueryProjection'))

@@ -11,7 +11,6 @@
 # Figures: none; the paper's stand in rca_vgg16_30e_voc12.py.
 # We measured nothing at this scale; the recipe ran on generated images.
 _base_ = './rca_vgg16_30e_voc12.py'
-channels = 2048
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -27,7 +26,5 @@ model = dict(
             checkpoint='weights/resnet50-0676ba61.pth',
         ),
     ),
-    cam_head=dict(in_channels=channels),
-    memory=dict(channels=channels),
-    cls_head=dict(in_channels=2 * channels),
+    cam_head=dict(in_channels=2048),
 )

@@ -11,7 +11,6 @@
 # Figures: none; the paper's stand in rca_vgg16_30e_voc12.py.
 # We measured nothing at this scale; the recipe ran on generated images.
 _base_ = './rca_vgg16_30e_voc12.py'
-channels = 4096
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -23,7 +22,5 @@ model = dict(
             checkpoint='weights/ilsvrc-cls_rna-a1_cls1000_ep-0001.pth',
         ),
     ),
-    cam_head=dict(in_channels=channels),
-    memory=dict(channels=channels),
-    cls_head=dict(in_channels=2 * channels),
+    cam_head=dict(in_channels=4096),
 )

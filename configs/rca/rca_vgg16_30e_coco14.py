@@ -17,14 +17,17 @@
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/coco14_cam.py',
-    '../_base_/models/rca_vgg16.py',
+    '../_base_/models/cam_vgg16.py',
     '../_base_/schedules/rca_30e.py',
+    '../_base_/rca.py',
 ]
-num_classes = 80
 model = dict(
-    cam_head=dict(num_classes=num_classes),
-    memory=dict(num_classes=num_classes),
-    cls_head=dict(num_classes=num_classes),
+    _base_.paper,
+    aggregation=dict(
+        type='mmrca.SemanticAggregation', temperature=0.07, cosine=True
+    ),
+    cam_head=dict(_base_.paper.cam_head, num_classes=80),
 )
+default_hooks = _base_.contrast_hooks
 # The 40,504 images of val2014 are measured at the end only.
 train_cfg = dict(val_interval=30)

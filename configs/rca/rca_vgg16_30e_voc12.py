@@ -18,6 +18,14 @@
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/datasets/voc12_cam.py',
-    '../_base_/models/rca_vgg16.py',
+    '../_base_/models/cam_vgg16.py',
     '../_base_/schedules/rca_30e.py',
+    '../_base_/rca.py',
 ]
+model = dict(
+    _base_.paper,
+    aggregation=dict(
+        type='mmrca.SemanticAggregation', temperature=0.07, cosine=True
+    ),
+)
+default_hooks = _base_.contrast_hooks

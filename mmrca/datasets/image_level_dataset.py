@@ -8,7 +8,7 @@ from collections.abc import Collection
 from mmcv.transforms import LoadAnnotations
 from mmseg.datasets import BaseSegDataset
 
-from mmrca.checks import check_count
+from mmrca.checks import Count
 from mmrca.registry import DATASETS
 
 from .images import find_images, image_ids
@@ -66,7 +66,7 @@ class ImageLevelDataset(BaseSegDataset):
         data_root: str | None = None,
         img_suffix: str | None = None,
         seg_map_suffix: str = '.png',
-        rows_per_class: int | None = None,
+        rows_per_class: Count | None = None,
         pipeline: list | tuple = (),
         test_mode: bool = False,
         lazy_init: bool = False,
@@ -77,8 +77,6 @@ class ImageLevelDataset(BaseSegDataset):
                 "metainfo.classes must start with 'background', followed by "
                 f'the classes of the label list; it is {classes}.'
             )
-        if rows_per_class is not None:
-            check_count('rows_per_class', rows_per_class, 1)
         self.rows_per_class = rows_per_class
         super().__init__(
             ann_file=ann_file,
@@ -106,13 +104,25 @@ class ImageLevelDataset(BaseSegDataset):
         ids = image_ids(found, self.img_suffix)
         labels = {ids[name]: classes for name, classes in listed.items()}
         files = {ids[name]: file for name, file in found.items()}
-        self._check_masks(labels)
+        masks = self._find_masks(labels)
         rows = self._assign_rows(labels)
         known = json.dumps([self.num_classes, labels, rows])
         self.fingerprint = hashlib.sha256(known.encode()).digest()
         return [
-            self._data_info(image, files[image], labels[image], rows[image])
-            for image in labels
+            dict(
+                img_id=image,
+                img_path=os.path.join(
+                    self.data_prefix['img_path'], files[image]
+                ),
+                gt_label=classes,
+                memory_row=rows[image],
+                num_classes=self.num_classes,
+                label_map=None,
+                reduce_zero_label=False,
+                seg_fields=[],
+                **masks.get(image, {}),
+            )
+            for image, classes in labels.items()
         ]
 
     def prepare_data(self, idx: int) -> dict | None:
@@ -134,36 +144,42 @@ class ImageLevelDataset(BaseSegDataset):
 
     def _find(self, names: Collection[str]) -> dict[str, str]:
         folder = self.data_prefix['img_path']
-        found = find_images(folder, names, self.img_suffix)
-        missing = [name for name in names if name not in found]
-        if missing:
+        found, missing = find_images(folder, names, self.img_suffix)
+        for name, reason in missing.items():
             raise FileNotFoundError(
                 f'{len(missing)} of {len(names)} images that '
                 f'{self.ann_file} names are not in {folder}, first '
-                f'{missing[0]}{self.img_suffix or ""}; add them or remove '
-                'their lines.'
+                f'{name}{self.img_suffix or ""} ({reason}); add them or '
+                'remove their lines.'
             )
         return found
 
-    def _check_masks(self, images: Collection[str]) -> None:
-        """Miss masks now, not after the first epoch."""
+    @property
+    def _loads_masks(self) -> bool:
         steps = self.pipeline.transforms
-        if not any(isinstance(step, LoadAnnotations) for step in steps):
-            return
+        return any(isinstance(step, LoadAnnotations) for step in steps)
+
+    def _find_masks(self, images: Collection[str]) -> dict[str, dict]:
+        """Find the masks that exist; miss them now, not after an epoch."""
         folder = self.data_prefix.get('seg_map_path')
-        if not folder:
+        if not folder and self._loads_masks:
             raise ValueError(
                 'the pipeline has LoadAnnotations but the data set no masks: '
                 'set data_prefix.seg_map_path, or leave LoadAnnotations out.'
             )
-        found = find_images(folder, images, self.seg_map_suffix)
-        missing = [image for image in images if image not in found]
-        if missing:
+        if not (self._loads_masks or (folder and os.path.isdir(folder))):
+            return {}
+        found, missing = find_images(folder, images, self.seg_map_suffix)
+        for image, reason in missing.items() if self._loads_masks else ():
             raise FileNotFoundError(
                 f'{len(missing)} of {len(images)} masks are not in {folder}, '
-                f'first {missing[0]}{self.seg_map_suffix}; add them, or leave '
-                'LoadAnnotations out of the pipeline.'
+                f'first {image}{self.seg_map_suffix} ({reason}); add them, '
+                'or leave LoadAnnotations out of the pipeline.'
             )
+        return {
+            image: dict(seg_map_path=os.path.join(folder, file))
+            for image, file in found.items()
+        }
 
     def _assign_rows(
         self, labels: dict[str, list[int]]
@@ -183,23 +199,3 @@ class ImageLevelDataset(BaseSegDataset):
             for c in classes:
                 visits[c] += 1
         return rows
-
-    def _data_info(
-        self, image: str, file: str, classes: list[int], rows: list[int]
-    ) -> dict:
-        info = dict(
-            img_id=image,
-            img_path=os.path.join(self.data_prefix['img_path'], file),
-            gt_label=classes,
-            memory_row=rows,
-            num_classes=self.num_classes,
-            label_map=None,
-            reduce_zero_label=False,
-            seg_fields=[],
-        )
-        masks = self.data_prefix.get('seg_map_path')
-        if masks:
-            info['seg_map_path'] = os.path.join(
-                masks, image + self.seg_map_suffix
-            )
-        return info

@@ -1,11 +1,19 @@
 """Image files: their names, their IDs, and what is in them.
 
+An image's name is its path inside the image folder, with or without suffix;
+its ID is that path without suffix. Only a known image suffix is one:
+``cam.001.jpg`` has the ID ``cam.001``. Names are compared in Unicode's
+composed form (NFC), and the file's own spelling counts.
+
 Shape shorthand: H x W pixels.
 """
 
 import os
 import posixpath
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -15,22 +23,71 @@ from PIL import Image
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
-_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, the sides are swapped
-# What Pillow raises at a broken file, or one that would fill the memory.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_JPEG = b'\xff\xd8'  # how such a file starts
 
 
 class ImageError(ValueError):
     """An image, or a file that belongs to it, that cannot be used."""
 
 
+def _undecodable(what: str, path: str | Path, error: Exception) -> ImageError:
+    reason = ' '.join(str(error).split())
+    return ImageError(f'{what} {path} cannot be decoded: {reason}')
+
+
+def image_name(word: str) -> str:
+    """Turn a list's word into an image's name: ``./a/b`` into ``a/b``.
+
+    Args:
+        word: As it stands in the list.
+
+    Raises:
+        ValueError: It leads out of the image folder, or is empty.
+    """
+    parts = [part for part in word.split('/') if part not in ('', '.')]
+    if word.startswith('/') or '..' in parts or not parts:
+        raise ValueError(
+            f"image name '{word}' must be a path inside the image folder, "
+            "without '..'"
+        )
+    return '/'.join(parts)
+
+
+def list_images(
+    folder: str | os.PathLike,
+) -> tuple[list[str], dict[str, str]]:
+    """List the images of a folder and its subfolders.
+
+    Args:
+        folder: The folder. Links to other folders are followed.
+
+    Returns:
+        The images' paths inside the folder, sorted, and for each other file
+        why it is left out.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+    """
+    images, left_out = [], {}
+    for file in _walk(folder):
+        suffix = posixpath.splitext(file)[1]
+        if any(p.startswith(('.', '__MACOSX')) for p in file.split('/')):
+            left_out[file] = 'a hidden file or folder'
+        elif _is_image(file, None):
+            images.append(file)
+        else:
+            kind = f'{suffix} files' if suffix else 'files without suffix'
+            left_out[file] = f'{kind} are not read as images'
+    return images, left_out
+
+
 def find_images(
     folder: str | os.PathLike, names: Iterable[str], suffix: str | None = None
-) -> dict[str, str]:
+) -> tuple[dict[str, str], dict[str, str]]:
     """Find the files of images that are named with or without suffix.
 
-    Each folder is listed once; a stat for each image takes minutes on
-    network disks.
+    The folder is listed once; a stat for each image takes minutes on network
+    disks.
 
     Args:
         folder: Folder of the images.
@@ -39,38 +96,41 @@ def find_images(
             or capital letters.
 
     Returns:
-        For each name that was found the file's path inside the folder.
+        For each name that was found the file's path inside the folder, and
+        for each other name why it was not.
 
     Raises:
         FileNotFoundError: There is no such folder.
         ValueError: A name fits several files.
     """
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(
-            f'image folder {folder} does not exist: check data_root and '
-            'data_prefix, or the path given.'
-        )
-    listings: dict[str, dict[str, list[str]]] = {}
-    found = {}
+    there = list(_walk(folder))
+    by_file: dict[str, list[str]] = {}
+    by_id: dict[str, list[str]] = {}
+    for file in there:
+        if _is_image(file, suffix):
+            by_file.setdefault(_nfc(file), []).append(file)
+            by_id.setdefault(_nfc(_id(file, suffix)), []).append(file)
+    found, missing = {}, []
     for name in names:
-        below, base = posixpath.split(name)
-        if below not in listings:
-            listings[below] = _listing(os.path.join(folder, below), suffix)
-        files = listings[below].get(base, [])
+        files = by_file.get(_nfc(name)) or by_id.get(_nfc(name)) or []
+        exact = [f for f in files if name in (f, _id(f, suffix))]
+        files = exact or files
         if len(files) > 1:
             raise ValueError(
                 f'image {name} may be {" or ".join(files)} in {folder}; '
                 'write the suffix in the list, or set img_suffix.'
             )
         if files:
-            found[name] = posixpath.join(below, files[0])
-    return found
+            found[name] = files[0]
+        else:
+            missing.append(name)
+    return found, _why_missing(folder, missing, there, suffix)
 
 
 def image_ids(
     files: dict[str, str], suffix: str | None = None
 ) -> dict[str, str]:
-    """Give each image the name that its mask and its label have.
+    """Give each image its ID, by which its mask and its label are named.
 
     Args:
         files: As :func:`find_images` returns them.
@@ -80,9 +140,9 @@ def image_ids(
         For each name of ``files`` the file's path without suffix.
 
     Raises:
-        ValueError: Two images differ in the suffix only.
+        ValueError: Two names are one image, or differ in the suffix only.
     """
-    ids = {name: _stem(file, suffix) for name, file in files.items()}
+    ids = {name: _id(file, suffix) for name, file in files.items()}
     owner: dict[str, str] = {}
     for name, image_id in ids.items():
         other = owner.setdefault(image_id, name)
@@ -95,23 +155,72 @@ def image_ids(
     return ids
 
 
-def _stem(file: str, suffix: str | None) -> str:
+def _is_image(file: str, suffix: str | None) -> bool:
+    if suffix is None:
+        return file.lower().endswith(IMAGE_SUFFIXES)
+    return file.endswith(suffix)
+
+
+def _id(file: str, suffix: str | None) -> str:
     if suffix is None:
         return posixpath.splitext(file)[0]
     return file.removesuffix(suffix)
 
 
-def _listing(folder: str, suffix: str | None) -> dict[str, list[str]]:
-    """Map what a list may call a file to the files it may mean."""
-    files = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    if suffix is None:
-        files = [f for f in files if f.lower().endswith(IMAGE_SUFFIXES)]
-    else:
-        files = [f for f in files if f.endswith(suffix)]
-    listing: dict[str, list[str]] = {}
-    for file in files:
-        listing.setdefault(_stem(file, suffix), []).append(file)
-    return listing | {file: [file] for file in files}
+def _nfc(name: str) -> str:
+    return unicodedata.normalize('NFC', name)
+
+
+def _walk(
+    folder: str | os.PathLike, below: str = '', above: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """List the files of a folder by their paths inside it, sorted."""
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(
+            f'image folder {folder} does not exist: check data_root and '
+            'data_prefix, or the path given.'
+        )
+    real = os.path.realpath(os.path.join(folder, below))
+    if real in above:  # a link to a folder that it lies in
+        return
+    with os.scandir(real) as scan:
+        entries = sorted(scan, key=lambda entry: entry.name)
+    for entry in entries:
+        path = posixpath.join(below, entry.name)
+        if entry.is_dir():
+            yield from _walk(folder, path, (*above, real))
+        else:
+            yield path
+
+
+def _why_missing(
+    folder: str | os.PathLike,
+    names: list[str],
+    files: list[str],
+    suffix: str | None,
+) -> dict[str, str]:
+    alike = {}
+    for file in files if names else ():
+        alike[_loose(posixpath.splitext(file)[0])] = file
+        alike[_loose(file)] = file
+    reasons = {}
+    for name in names:
+        file = alike.get(_loose(name))
+        if file is None:
+            reasons[name] = f'not in {folder}'
+        elif _is_image(file, suffix):
+            reasons[name] = f'{folder} has {file!a}, the list {name!a}'
+        else:
+            wanted = suffix or ', '.join(IMAGE_SUFFIXES)
+            reasons[name] = f'{folder} has {file}, images end in {wanted}'
+    return reasons
+
+
+def _loose(name: str) -> str:
+    """Make names equal that people take for the same."""
+    plain = unicodedata.normalize('NFKC', name).casefold().replace('\\', '/')
+    seen = (c for c in plain if unicodedata.category(c) != 'Cf')
+    return ' '.join(''.join(seen).split())
 
 
 def load_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
@@ -122,18 +231,75 @@ def load_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
         max_side: As :func:`shrink`.
 
     Raises:
-        ImageError: If it cannot be decoded to its end.
+        ImageError: It cannot be decoded to its end, or has so many pixels
+            that it may be a decompression bomb.
     """
     try:
-        # OpenCV fills what is missing of a cut-off image with grey.
+        content = _read(path)
+        if content.startswith(_JPEG):
+            # OpenCV fills what is missing of a truncated JPEG with grey.
+            with Image.open(BytesIO(content)) as picture:
+                picture.load()
+        image = mmcv.imfrombytes(content)
+        if image is None:
+            raise ValueError('it is another kind of file, or broken')
+    # What decoders raise has no common type.
+    except Exception as error:
+        raise _undecodable('image', path, error) from error
+    return image if max_side is None else shrink(image, max_side)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Read H and W as :func:`load_image` gives them.
+
+    Decoders disagree about which orientation tags count, so the header is not
+    enough. Of a JPEG an eighth is decoded, which shows the longer side.
+
+    Raises:
+        ImageError: It cannot be decoded.
+    """
+    try:
+        content = _read(path)
+        if content.startswith(_JPEG):
+            with Image.open(BytesIO(content)) as picture:
+                short, long = sorted(picture.size)
+            flat = np.frombuffer(content, np.uint8)
+            small = cv2.imdecode(flat, cv2.IMREAD_REDUCED_COLOR_8)
+            height, width = (0, 0) if small is None else small.shape[:2]
+            if height != width:
+                return (short, long) if height < width else (long, short)
+    except Exception as error:
+        raise _undecodable('image', path, error) from error
+    height, width = load_image(path).shape[:2]
+    return height, width
+
+
+def _read(path: str | Path) -> bytes:
+    """Read a file; refuse one that would fill the memory when decoded."""
+    content = Path(path).read_bytes()
+    if not content:
+        raise ValueError('the file is empty')
+    with suppress(Image.UnidentifiedImageError):  # OpenCV may know it
+        Image.open(BytesIO(content)).close()
+    return content
+
+
+def open_picture(path: str | Path, what: str) -> Image.Image:
+    """Read a file that is no photo, such as a mask, with its mode.
+
+    Args:
+        path: The file.
+        what: What it is, for the error.
+
+    Raises:
+        ImageError: It cannot be decoded to its end.
+    """
+    try:
         with Image.open(path) as picture:
             picture.load()
-        image = mmcv.imread(path)
-    except (*UNREADABLE, cv2.error) as error:
-        raise ImageError(f'image {path} cannot be decoded: {error}') from error
-    if image is None:
-        raise ImageError(f'image {path} cannot be decoded')
-    return image if max_side is None else shrink(image, max_side)
+            return picture
+    except Exception as error:
+        raise _undecodable(what, path, error) from error
 
 
 def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
@@ -149,15 +315,3 @@ def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return mmcv.imresize(image, size)
-
-
-def read_header(path: str | Path) -> tuple[tuple[int, int], str]:
-    """Read height and width, and the mode, of an image file."""
-    try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-            size = (width, height) if turned else (height, width)
-            return size, picture.mode
-    except UNREADABLE as error:
-        raise ImageError(f'{path} cannot be read as an image') from error

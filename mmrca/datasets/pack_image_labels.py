@@ -38,8 +38,9 @@ class PackImageLabels(PackSegInputs):
         """Pack one image.
 
         Args:
-            results: With ``img``, ``gt_label`` and ``memory_row`` (one entry
-                a label) and ``num_classes``.
+            results: With ``img`` and, where the image's classes are known,
+                ``gt_label`` and ``memory_row`` (one entry a label) and
+                ``num_classes``.
 
         Returns:
             ``inputs`` and ``data_samples``.
@@ -53,6 +54,8 @@ class PackImageLabels(PackSegInputs):
                 'image: leave out Pad, model.data_preprocessor.size pads.'
             )
         packed = super().transform(results)
+        if 'gt_label' not in results:  # an image of an inferencer
+            return packed
         label = np.zeros(results['num_classes'], np.float32)
         row = np.zeros(results['num_classes'], np.int64)
         label[results['gt_label']] = 1

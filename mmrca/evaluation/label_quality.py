@@ -10,11 +10,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mmrca.datasets.images import UNREADABLE, ImageError
+from mmrca.datasets.images import ImageError, open_picture
 from mmrca.ops.cam import histogram_confusion, threshold_histogram
 from mmrca.ops.metrics import (
     confusion_matrix,
@@ -191,11 +190,8 @@ def read_class_map(path: Path) -> Tensor:
     Raises:
         ImageError: If it cannot be read, or is not 8-bit grey or palette.
     """
-    try:
-        with Image.open(path) as picture:
-            mode, labels = picture.mode, np.array(picture)
-    except UNREADABLE as error:
-        raise ImageError(f'{path} cannot be read: {error}') from error
+    picture = open_picture(path, 'class map')
+    mode, labels = picture.mode, np.array(picture)
     if mode not in ('L', 'P'):
         raise ImageError(
             f'{path} must be 8-bit grey or with a palette, not {mode}'

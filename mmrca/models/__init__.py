@@ -1,5 +1,8 @@
 """Model parts, registered in :data:`mmrca.registry.MODELS`."""
 
+# Makes mmengine load weights safely.
+from mmrca import checkpoint  # noqa: F401
+
 from .backbones import VGG16, ResNet38
 from .cam_head import CAMHead
 from .prototype_cam import PrototypeCAM

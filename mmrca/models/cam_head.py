@@ -3,10 +3,14 @@
 Shape shorthand: N images, L classes, D channels, h x w feature cells.
 """
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from mmengine.model import BaseModule
+from pydantic import Field
 from torch import Tensor, nn
 
+from mmrca.checks import Count, NotNegative
 from mmrca.ops.cam import masked_mean
 from mmrca.registry import MODELS
 
@@ -31,11 +35,11 @@ class CAMHead(BaseModule):
 
     def __init__(
         self,
-        in_channels: int,
-        num_classes: int,
-        loss_weight: float = 1.0,
-        num_convs: int = 0,
-        channels: int = 512,
+        in_channels: Count,
+        num_classes: Count,
+        loss_weight: NotNegative = 1.0,
+        num_convs: Annotated[int, Field(ge=0)] = 0,
+        channels: Count = 512,
         per_class: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
@@ -48,6 +52,7 @@ class CAMHead(BaseModule):
                 override=dict(type='Kaiming', name='convs'),
             )
         )
+        self.in_channels = in_channels
         self.num_classes = num_classes
         self.loss_weight = loss_weight
         groups = num_classes if per_class else 1

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmrca.checks import check_share
+from mmrca.checks import Count, Positive, Share
 from mmrca.ops.prototype_cam import (
     concat_stages,
     image_prototype_cam,
@@ -24,13 +24,12 @@ class PrototypeCAM(nn.Module):
     """Prototypes of classes and background as buffers of the checkpoint.
 
     Has no parameters and takes no part in training:
-    :func:`mmrca.engine.hooks.prototype_cam_hook.fill` makes the prototypes
-    when the features are what they will be. A checkpoint from before that is
-    not filled, and the model answers with its head's maps.
+    :func:`mmrca.engine.prototype_filling.fill` makes the prototypes when the
+    features are what they will be. A checkpoint from before that is not
+    filled, and the model answers with its head's maps.
 
     Args:
-        num_classes: L.
-        channels: D, the sum over the backbone's ``out_indices``.
+        num_classes: L, given by ``RCA``.
         num_prototypes: K.
         num_background: Prototypes of the background.
         temperature: Divides the cosines of cells and prototypes.
@@ -40,15 +39,13 @@ class PrototypeCAM(nn.Module):
             adds none.
         image_background: Share of their maximum below which the maps lie in
             the image's own background.
-        self_similarity: Cosine, in 0..1, above which cells of an image are
-            averaged (:func:`mmrca.ops.prototype_cam.self_similarity_mean`);
-            ``None`` leaves the maps as they are.
-
-    Raises:
-        ValueError: A share or ``self_similarity`` is no number in 0..1.
+        self_similarity: Cosine above which cells of an image are averaged
+            (:func:`mmrca.ops.prototype_cam.self_similarity_mean`); ``None``
+            leaves the maps as they are.
 
     Attributes:
-        prototypes: [L, K, D] float32 of length 1.
+        prototypes: [L, K, D] float32 of length 1. D, the channels of the
+            backbone's stages together, is 0 until they are made.
         valid: Boolean [L, K].
         background: [num_background, D] float32 of length 1.
         background_valid: Boolean [num_background].
@@ -59,35 +56,38 @@ class PrototypeCAM(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        channels: int,
-        num_prototypes: int = 10,
-        num_background: int = 20,
-        temperature: float = 0.1,
-        image_region: float | None = None,
-        image_background: float = 0.1,
-        self_similarity: float | None = None,
+        num_prototypes: Count = 10,
+        num_background: Count = 20,
+        temperature: Positive = 0.1,
+        image_region: Share | None = None,
+        image_background: Share = 0.1,
+        self_similarity: Share | None = None,
     ) -> None:
         super().__init__()
-        check_share('model.prototype_cam.image_background', image_background)
-        for name, value in dict(
-            image_region=image_region, self_similarity=self_similarity
-        ).items():
-            if value is not None:
-                check_share(f'model.prototype_cam.{name}', value)
         self.temperature = temperature
         self.image_region = image_region
         self.image_background = image_background
         self.self_similarity = self_similarity
         self.awaited = False
         buffers = dict(
-            prototypes=torch.zeros(num_classes, num_prototypes, channels),
+            prototypes=torch.zeros(num_classes, num_prototypes, 0),
             valid=torch.zeros(num_classes, num_prototypes, dtype=torch.bool),
-            background=torch.zeros(num_background, channels),
+            background=torch.zeros(num_background, 0),
             background_valid=torch.zeros(num_background, dtype=torch.bool),
             filled=torch.tensor(False),
         )
         for name, value in buffers.items():
             self.register_buffer(name, value)
+
+    def widen(self, channels: int) -> None:
+        """Make room for prototypes of another number of channels.
+
+        Args:
+            channels: D.
+        """
+        for name in ('prototypes', 'background'):
+            old = getattr(self, name)
+            setattr(self, name, old.new_zeros(*old.shape[:-1], channels))
 
     def features(self, stages: Sequence[Tensor]) -> Tensor:
         """Join the stages' feature maps.
@@ -99,17 +99,17 @@ class PrototypeCAM(nn.Module):
             float32 [N, D, h, w], of length 1 in each cell.
 
         Raises:
-            ValueError: The stages have another number of channels.
+            ValueError: The prototypes are of another number of channels.
         """
-        widths = [stage.shape[1] for stage in stages]
+        features = concat_stages([stage.float() for stage in stages])
         channels = self.prototypes.shape[2]
-        if sum(widths) != channels:
+        if self.filled and features.shape[1] != channels:
             raise ValueError(
-                f'model.prototype_cam.channels is {channels}, but the stages '
-                f'of model.backbone.out_indices have {widths}, which is '
-                f'{sum(widths)} together; set one or the other.'
+                f'the prototypes of the checkpoint have {channels} channels, '
+                f'the stages of model.backbone.out_indices '
+                f'{features.shape[1]}; use the config it was trained with.'
             )
-        return concat_stages([stage.float() for stage in stages])
+        return features
 
     def forward(
         self,
@@ -158,3 +158,10 @@ class PrototypeCAM(nn.Module):
                     features, logits, valid, self.self_similarity
                 )
             return logits
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """Take the number of channels from the checkpoint."""
+        saved = state_dict.get(prefix + 'prototypes')
+        if saved is not None:
+            self.widen(saved.shape[-1])
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -13,7 +13,7 @@ class QueryProjection(nn.Sequential):
     batch go through it; the memory's rows stay what they are.
 
     Args:
-        channels: D.
+        channels: D, given by ``RCA``.
     """
 
     def __init__(self, channels: int) -> None:

@@ -5,16 +5,18 @@ H x W pixels.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
-from mmengine.structures import PixelData
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmrca.ops.cam import masked_mean, normalize_cam, valid_cells
+from mmrca.checks import Count, Share, checked
+from mmrca.ops.cam import masked_mean, normalize_cams, valid_cells
 from mmrca.ops.region import region_embeddings, region_masks
 from mmrca.registry import MODELS
 
@@ -71,6 +73,28 @@ def pool_regions(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         return region_embeddings(features.float(), masks)
 
 
+@checked
+@dataclass(frozen=True)
+class MapSettings:
+    """``model.test_cfg``: how the maps of an image are read.
+
+    Validation, labelling and the prototypes' making share them.
+
+    Attributes:
+        normalization: As :func:`mmrca.ops.cam.normalize_cams`.
+        threshold: The background's score, which a map has to exceed.
+        score: Class score from which on an image shows a class, where nobody
+            knows its classes.
+        max_side: Larger images are shrunk to this many pixels on the longer
+            side.
+    """
+
+    normalization: Literal['class', 'image'] = 'class'
+    threshold: Share = 0.3
+    score: Share = 0.5
+    max_side: Count = 1024
+
+
 @MODELS.register_module()
 class RCA(BaseSegmentor):
     """Classifier whose CAMs are completed by a memory of regions.
@@ -80,6 +104,9 @@ class RCA(BaseSegmentor):
     ``cls_head`` the aggregation; the last head's maps are the result, unless
     ``prototype_cam`` is there and filled: its maps are, while class scores
     stay the head's.
+
+    ``cam_head`` says the number of classes L and of channels D; the other
+    parts get both from there.
 
     Args:
         backbone: Its last feature map is F; all go to ``prototype_cam``.
@@ -91,13 +118,18 @@ class RCA(BaseSegmentor):
         projection: Applied to F before regions are contrasted.
         softmax_regions: Draw regions on the maps' softmax over the classes
             instead of the maps.
-        prototype_cam: Maps made of the training set's surest regions.
+        prototype_cam: Maps made of the training set's most confident
+            regions.
         data_preprocessor: As in MMSegmentation.
+        test_cfg: As :class:`MapSettings`.
         init_cfg: As in mmengine.
 
     Raises:
-        ValueError: Parts are given that cannot work together.
+        ValueError: Parts are given that cannot work together, or a part sets
+            what it gets from ``cam_head``.
     """
+
+    align_corners = False
 
     def __init__(
         self,
@@ -111,6 +143,7 @@ class RCA(BaseSegmentor):
         softmax_regions: bool = False,
         prototype_cam: dict | None = None,
         data_preprocessor: dict | None = None,
+        test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
@@ -126,21 +159,30 @@ class RCA(BaseSegmentor):
         if projection and not loss_nce:
             raise ValueError('model.projection needs model.loss_nce.')
         self.softmax_regions = softmax_regions
+        self.test_cfg = MapSettings(**test_cfg or {})
         self.backbone = MODELS.build(backbone)
         self.cam_head = MODELS.build(cam_head)
-        self.memory = memory and MODELS.build(memory)
+        classes, width = self.num_classes, self.cam_head.in_channels
+        self.memory = _part('memory', memory, classes, channels=width)
         self.loss_nce = loss_nce and MODELS.build(loss_nce)
-        self.aggregation = aggregation and MODELS.build(aggregation)
-        self.cls_head = cls_head and MODELS.build(cls_head)
-        self.projection = projection and MODELS.build(projection)
-        self.prototype_cam = prototype_cam and MODELS.build(prototype_cam)
+        self.aggregation = _part('aggregation', aggregation, channels=width)
+        self.cls_head = _part(
+            'cls_head', cls_head, classes, in_channels=2 * width
+        )
+        self.projection = _part('projection', projection, channels=width)
+        self.prototype_cam = _part('prototype_cam', prototype_cam, classes)
 
     @property
     def num_classes(self) -> int:
         """L, the foreground classes."""
         return self.cam_head.num_classes
 
-    def extract_stages(self, inputs: Tensor) -> list[Tensor]:
+    @property
+    def out_channels(self) -> int:
+        """L + 1, the channels of ``seg_logits``."""
+        return self.num_classes + 1
+
+    def extract_feat(self, inputs: Tensor) -> list[Tensor]:
         """Compute the feature maps of the backbone's stages, F last."""
         # Convolutions are faster so; benchmarks/channels_last.py.
         inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -148,26 +190,6 @@ class RCA(BaseSegmentor):
         if isinstance(features, (tuple, list)):
             return list(features)
         return [features]
-
-    def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Compute the backbone's last feature map F [N, D, h, w]."""
-        return self.extract_stages(inputs)[-1]
-
-    def cam_logits(self, inputs: Tensor) -> Tensor:
-        """Compute the maps that the method ends with.
-
-        Args:
-            inputs: [N, 3, H, W], normalised.
-
-        Returns:
-            Logits [N, L, h, w]: O, or P for the plain CAM; those of the
-            prototype CAM once it is filled.
-        """
-        stages = self.extract_stages(inputs)
-        return self.map_logits(stages, self.head_logits(stages[-1]))
-
-    encode_decode = cam_logits
-    _forward = cam_logits
 
     def head_logits(self, features: Tensor) -> Tensor:
         """Compute the last head's maps, whose means are class scores.
@@ -227,12 +249,13 @@ class RCA(BaseSegmentor):
         if self.prototype_cam is not None and not self.prototype_cam.awaited:
             raise ValueError(
                 'model.prototype_cam needs its hook: add '
-                "dict(type='mmrca.PrototypeCAMHook') to custom_hooks or leave "
-                'model.prototype_cam out.'
+                "prototype_cam=dict(type='mmrca.PrototypeCAMHook') to "
+                'default_hooks or leave model.prototype_cam out.'
             )
         labels = torch.stack([s.gt_label for s in data_samples])
-        features = self.extract_feat(inputs)
-        valid = self._valid_cells(inputs, features, data_samples)
+        features = self.extract_feat(inputs)[-1]
+        sizes = [sample.img_shape[:2] for sample in data_samples]
+        valid = _valid_cells(inputs, features, sizes)
         cam = self.cam_head(features)
         losses = dict(
             loss_cam=global_mean(self.cam_head.loss(cam, labels, valid))
@@ -289,49 +312,97 @@ class RCA(BaseSegmentor):
         inputs: Tensor,
         data_samples: list[SegDataSample] | None = None,
     ) -> list[SegDataSample]:
-        """Compute class scores and CAMs; never writes to the memory.
+        """Compute class scores and maps; never writes to the memory.
 
         Args:
             inputs: [N, 3, H, W], normalised.
-            data_samples: Their ``ori_shape`` gives the size of the maps,
-                their ``gt_label``, if all have one, the present classes.
+            data_samples: Their ``gt_label``, if all have one, says which
+                classes are present; otherwise the class scores do.
 
         Returns:
-            Samples with ``pred_score`` [L] in 0..1 and ``cam``
-            [L, H, W] in 0..1 at the original size.
+            Samples with ``pred_score`` [L] in 0..1 and, at the original
+            size, ``seg_logits`` [L + 1, H, W] in 0..1, the background's score
+            and the CAMs, and their best ``pred_sem_seg`` [1, H, W].
         """
-        if data_samples is None:
-            size = tuple(inputs.shape[2:])
-            meta = dict(ori_shape=size, img_shape=size)
-            data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
-        stages = self.extract_stages(inputs)
-        valid = self._valid_cells(inputs, stages[-1], data_samples)
-        head = self.head_logits(stages[-1])
-        scores = masked_mean(head, valid[:, None]).sigmoid()
-        present = None
-        if all('gt_label' in sample for sample in data_samples):
-            labels = torch.stack([s.gt_label for s in data_samples])
-            present = labels.to(inputs.device) > 0
-        logits = self.map_logits(stages, head, present, valid)
-        maps = F.interpolate(logits.relu(), inputs.shape[2:], mode='bilinear')
-        for sample, score, cam in zip(data_samples, scores, maps, strict=True):
-            height, width = sample.img_shape[:2]
-            cam = F.interpolate(
-                cam[None, :, :height, :width],
-                sample.ori_shape[:2],
-                mode='bilinear',
-            )
+        metas, present = None, None
+        if data_samples is not None:
+            metas = [sample.metainfo for sample in data_samples]
+            if all('gt_label' in sample for sample in data_samples):
+                labels = torch.stack([s.gt_label for s in data_samples])
+                present = labels.to(inputs.device) > 0
+        seg_logits, scores = self._decode(inputs, metas, present)
+        data_samples = self.postprocess_result(seg_logits, data_samples)
+        for sample, score in zip(data_samples, scores, strict=True):
             sample.pred_score = score
-            sample.cam = PixelData(data=normalize_cam(cam[0]))
         return data_samples
 
-    @staticmethod
-    def _valid_cells(
-        inputs: Tensor, maps: Tensor, data_samples: list[SegDataSample]
+    def encode_decode(
+        self, inputs: Tensor, batch_img_metas: list[dict] | None = None
     ) -> Tensor:
-        sizes = torch.tensor([s.img_shape[:2] for s in data_samples])
-        return valid_cells(
-            sizes.to(inputs.device, non_blocking=True),
-            tuple(inputs.shape[2:]),
-            tuple(maps.shape[2:]),
-        )
+        """Compute the maps at the size of the inputs.
+
+        Args:
+            inputs: [N, 3, H, W], normalised.
+            batch_img_metas: Their ``img_shape`` says what is padding.
+
+        Returns:
+            [N, L + 1, H, W] in 0..1: the background's score and the CAMs.
+        """
+        return self._decode(inputs, batch_img_metas)[0]
+
+    def _forward(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> Tensor:
+        """Compute the maps as the network gives them: logits [N, L, h, w]."""
+        stages = self.extract_feat(inputs)
+        return self.map_logits(stages, self.head_logits(stages[-1]))
+
+    def _decode(
+        self,
+        inputs: Tensor,
+        metas: list[dict] | None,
+        present: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Compute ``seg_logits`` and class scores [N, L]."""
+        size = tuple(inputs.shape[2:])
+        sizes = [meta['img_shape'][:2] for meta in metas or ()]
+        sizes = sizes or [size] * len(inputs)
+        stages = self.extract_feat(inputs)
+        valid = _valid_cells(inputs, stages[-1], sizes)
+        head = self.head_logits(stages[-1])
+        scores = masked_mean(head, valid[:, None]).sigmoid()
+        if present is None:
+            present = scores >= self.test_cfg.score
+        logits = self.map_logits(stages, head, present, valid)
+        maps = logits.relu() * present[..., None, None]
+        maps = F.interpolate(maps, size, mode='bilinear')
+        maps = maps * _valid_cells(inputs, inputs, sizes)[:, None]
+        maps = normalize_cams(maps, self.test_cfg.normalization)
+        background = torch.full_like(maps[:, :1], self.test_cfg.threshold)
+        return torch.cat([background, maps], dim=1), scores
+
+
+def _part(
+    name: str, config: dict | None, classes: int | None = None, **shared: int
+) -> nn.Module | None:
+    """Build a part with what it shares with the first head."""
+    if config is None:
+        return None
+    if classes is not None:
+        shared['num_classes'] = classes
+    for key in shared:
+        if key in config:
+            raise ValueError(
+                f'model.{name}.{key} is given by model.cam_head; remove it.'
+            )
+    return MODELS.build({**config, **shared})
+
+
+def _valid_cells(
+    inputs: Tensor, maps: Tensor, sizes: list[tuple[int, int]]
+) -> Tensor:
+    return valid_cells(
+        torch.tensor(sizes).to(inputs.device, non_blocking=True),
+        tuple(inputs.shape[2:]),
+        tuple(maps.shape[2:]),
+    )

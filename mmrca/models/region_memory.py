@@ -4,16 +4,22 @@ Shape shorthand: N images, L classes, R rows, K prototypes a class,
 D channels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from mmengine.dist import broadcast, is_main_process
 from torch import Generator, Tensor, nn
 
+from mmrca.checks import Count, Share
+from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
+from mmrca.ops.memory import ring_rows, row_updates
 from mmrca.registry import MODELS
 
 _NO_HOOK = (
     'nothing writes the region memory: add '
-    "dict(type='mmrca.MemoryBankHook') to custom_hooks."
+    "memory_bank=dict(type='mmrca.MemoryBankHook') to default_hooks."
 )
 
 
@@ -38,14 +44,20 @@ class StagedRegions:
 class RegionMemory(nn.Module):
     """Rows and prototypes as buffers, so that they live in the checkpoint.
 
-    The memory only holds state: ``RCA.loss`` reads it and stages regions,
-    ``MemoryBankHook`` binds it to a data set, writes and refreshes it. The
-    number of rows comes from the data set or from a checkpoint.
+    ``RCA.loss`` reads the memory and stages regions; ``MemoryBankHook`` says
+    when they are written and when the prototypes are refreshed (sections 3.1
+    and 3.3). The number of rows comes from the data set or a checkpoint.
 
     Args:
-        num_classes: L.
-        channels: D.
+        num_classes: L, given by ``RCA``.
+        channels: D, given by ``RCA``.
         num_prototypes: K.
+        momentum: r, the weight of a row's old value.
+        gate: nu, the class score p a region has to exceed to be written.
+        kmeans: ``'torch'``, on the memory's device, or ``'sklearn'``.
+        warm_start: Start K-means from the last prototypes.
+        ring: Write a class's regions into its rows in turn, as the released
+            code does, instead of each into its image's row.
         gaussian_start: Fill the rows with Gaussian noise at first, as the
             released code does; otherwise a row takes part once visited.
 
@@ -66,10 +78,20 @@ class RegionMemory(nn.Module):
         self,
         num_classes: int,
         channels: int,
-        num_prototypes: int = 10,
+        num_prototypes: Count = 10,
+        momentum: Share = 0.99,
+        gate: Share = 0.7,
+        kmeans: Literal['torch', 'sklearn'] = 'torch',
+        warm_start: bool = False,
+        ring: bool = False,
         gaussian_start: bool = False,
     ) -> None:
         super().__init__()
+        self.momentum = momentum
+        self.gate = gate
+        self.kmeans = _kmeans_of(kmeans)
+        self.warm_start = warm_start
+        self.ring = ring
         self.gaussian_start = gaussian_start
         buffers = dict(
             rows=torch.zeros(0, channels),
@@ -106,13 +128,22 @@ class RegionMemory(nn.Module):
             seed: Of the noise of a Gaussian start.
 
         Raises:
-            ValueError: A checkpoint brought rows of another data set.
+            ValueError: A checkpoint brought rows of another data set, or a
+                row is of a class that the model does not have.
         """
+        classes = len(self.prototypes)
+        if max(row_class, default=0) >= classes:
+            raise ValueError(
+                f'the data set has {max(row_class) + 1} classes or more, '
+                f'model.cam_head.num_classes is {classes}; make them agree.'
+            )
         self._batch_size = batch_size
         mark = torch.tensor(list(fingerprint), dtype=torch.uint8)
         mark = mark.to(self.fingerprint.device)
-        if len(self.rows) == 0:
-            self._allocate(torch.tensor(row_class), mark, seed)
+        if len(self.fingerprint) == 0:
+            self._allocate(
+                torch.tensor(row_class, dtype=torch.long), mark, seed
+            )
         elif not torch.equal(self.fingerprint, mark):
             raise ValueError(
                 f'the checkpoint holds a region memory of {len(self.rows)} '
@@ -145,7 +176,7 @@ class RegionMemory(nn.Module):
         return self._batch_size
 
     def stage(self, staged: StagedRegions) -> None:
-        """Keep a batch's regions until the hook writes them.
+        """Keep a batch's regions until they are written.
 
         Raises:
             ValueError: The last batch's regions were never written.
@@ -165,6 +196,101 @@ class RegionMemory(nn.Module):
         staged, self._staged = self._staged, None
         return staged
 
+    @torch.no_grad()
+    def write(self, iteration: int) -> tuple[Tensor, Tensor]:
+        """Write the staged regions into their rows.
+
+        Args:
+            iteration: The rows' new ``last_visit``.
+
+        Returns:
+            Scalars: how many regions passed the gate, and how many there
+            were.
+
+        Raises:
+            RuntimeError: Nothing is staged.
+        """
+        staged = self.take_staged()
+        accepted = staged.valid & (staged.scores > self.gate)
+        if len(self.rows):  # a data set of normal images has none
+            index = staged.index
+            if self.ring:
+                index, pointer = ring_rows(
+                    accepted, self.row_class, self.pointer
+                )
+                self.pointer.copy_(pointer)
+            index, values, written = row_updates(
+                self.rows,
+                self.filled,
+                index.flatten(),
+                staged.regions.flatten(0, 1),
+                staged.scores.flatten(),
+                accepted.flatten(),
+                self.momentum,
+            )
+            self.rows.index_copy_(0, index, values)
+            self.filled |= written
+            self.last_visit.masked_fill_(written, iteration)
+        return accepted.sum(), staged.valid.sum()
+
+    @torch.no_grad()
+    def refresh(self, seed: int) -> tuple[float, float]:
+        """Make the prototypes of the filled rows (section 3.3).
+
+        One process runs K-means and sends the result to the others.
+
+        Args:
+            seed: Of K-means.
+
+        Returns:
+            The mean squared distance of rows to their prototype, and the
+            mean distance of a new prototype to its class's nearest old one.
+        """
+        old, had = self.prototypes.clone(), self.prototype_valid.clone()
+        inertia = torch.zeros(1, device=old.device)
+        if is_main_process():
+            points, mask = group_rows(
+                self.rows, self.row_class, self.filled, len(old)
+            )
+            centers, valid, inertias = self.kmeans(
+                points,
+                mask,
+                old.shape[1],
+                Generator().manual_seed(seed),
+                start=old if self.warm_start else None,
+                start_valid=had if self.warm_start else None,
+            )
+            self.prototypes.copy_(centers)
+            self.prototype_valid.copy_(valid)
+            inertia += inertias.sum() / mask.sum().clamp(min=1)
+        for tensor in (self.prototypes, self.prototype_valid, inertia):
+            broadcast(tensor)
+        return inertia.item(), self._shift(old, had)
+
+    def _shift(self, old: Tensor, had: Tensor) -> float:
+        distance = squared_distances(self.prototypes, old).sqrt()
+        distance = distance.masked_fill(~had[:, None], torch.inf)
+        both = self.prototype_valid & had.any(dim=1, keepdim=True)
+        if not both.any():
+            return 0.0
+        return distance.amin(dim=2)[both].mean().item()
+
+    def state(self, iteration: int) -> tuple[float, float]:
+        """Measure how much of the memory is in use.
+
+        Args:
+            iteration: The current one.
+
+        Returns:
+            The share of filled rows, and their mean age in iterations.
+        """
+        age = (iteration - self.last_visit) * self.filled
+        count = self.filled.sum()
+        return (
+            (count / max(len(self.rows), 1)).item(),
+            (age.sum() / count.clamp(min=1)).item(),
+        )
+
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         """Take the number of rows from the checkpoint."""
         for name in (
@@ -183,3 +309,12 @@ class RegionMemory(nn.Module):
                 'the config the checkpoint was trained with.'
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _kmeans_of(name: str) -> Callable:
+    if name == 'torch':
+        return kmeans
+    # scikit-learn takes a second to import.
+    from .sklearn_kmeans import sklearn_kmeans
+
+    return sklearn_kmeans

@@ -3,6 +3,7 @@
 import torch
 from torch import Generator, Tensor, nn
 
+from mmrca.checks import NotNegative, Positive
 from mmrca.ops.contrast import region_mixup_nce
 from mmrca.registry import MODELS
 
@@ -19,9 +20,9 @@ class RegionMixupNCELoss(nn.Module):
 
     def __init__(
         self,
-        temperature: float = 0.07,
-        beta: float | None = 8.0,
-        loss_weight: float = 0.01,
+        temperature: Positive = 0.07,
+        beta: Positive | None = 8.0,
+        loss_weight: NotNegative = 0.01,
     ) -> None:
         super().__init__()
         self.temperature = temperature

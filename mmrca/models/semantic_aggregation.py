@@ -7,6 +7,7 @@ h x w feature cells.
 import torch
 from torch import Tensor, nn
 
+from mmrca.checks import Positive
 from mmrca.ops.aggregation import aggregate
 from mmrca.registry import MODELS
 
@@ -16,23 +17,25 @@ class SemanticAggregation(nn.Module):
     """Complete each cell by the prototypes it resembles (section 3.3).
 
     Args:
+        channels: D, given by ``RCA``.
         temperature: Divides the similarity of cells and prototypes.
         cosine: Compare directions; otherwise the plain dot product.
         softmax: Weigh prototypes by shares, as the paper does; otherwise by
             the similarities themselves, as the released code does.
-        learned_channels: D, to learn projections of queries, keys, values
-            and of their sum, as the released code does; ``None`` for the
-            paper's aggregation, which has no parameters.
+        learned: Learn projections of queries, keys, values and of their
+            sum, as the released code does; the paper's aggregation has no
+            parameters.
         detach: Stop the gradient at F: the second head learns from the
             features, but does not train them.
     """
 
     def __init__(
         self,
-        temperature: float,
+        channels: int,
+        temperature: Positive,
         cosine: bool,
         softmax: bool = True,
-        learned_channels: int | None = None,
+        learned: bool = False,
         detach: bool = False,
     ) -> None:
         super().__init__()
@@ -41,13 +44,11 @@ class SemanticAggregation(nn.Module):
         self.softmax = softmax
         self.detach = detach
         self.projections = None
-        if learned_channels is not None:
+        if learned:
             # Without biases F' stays 0 until there are prototypes.
             self.projections = nn.ModuleDict(
                 {
-                    name: nn.Linear(
-                        learned_channels, learned_channels, bias=False
-                    )
+                    name: nn.Linear(channels, channels, bias=False)
                     for name in ('query', 'key', 'value', 'sum')
                 }
             )

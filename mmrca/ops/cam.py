@@ -67,26 +67,27 @@ def normalize_cam(cam: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def normalize_cams(cams: Tensor, how: str) -> Tensor:
-    """Bring the maps of one image to 0..1.
+    """Bring the maps of each image to 0..1.
 
     Args:
-        cams: [C, H, W] logits of the classes present.
+        cams: [..., C, H, W] logits of the classes present.
         how: ``'class'`` divides each map, cut at 0, by its own maximum;
             ``'image'`` divides all maps, cut at 0, by the highest value of
             the image, so a class that is hardly seen stays low.
 
     Returns:
-        [C, H, W] in 0..1. A map that is constant, or nowhere positive, is 0.
+        [..., C, H, W] in 0..1. A map that is nowhere positive is 0.
 
     Raises:
-        ValueError: If ``how`` is none of the above.
+        ValueError: ``how`` is another word.
     """
-    if how == 'class' or not len(cams):
+    if how not in ('class', 'image'):
+        raise ValueError(f"normalization {how!r} must be 'class' or 'image'.")
+    if how == 'class' or not cams.shape[-3]:
         return normalize_cam(cams)
-    if how == 'image':
-        highest = cams.amax()
-        return cams.clamp(min=0) / torch.where(highest > 0, highest, 1)
-    raise ValueError(f"normalization must be 'class' or 'image', not {how!r}")
+    cams = cams.clamp(min=0)
+    peak = cams.amax(dim=(-3, -2, -1), keepdim=True)
+    return cams / torch.where(peak > 0, peak, torch.ones_like(peak))
 
 
 def threshold_histogram(

@@ -14,11 +14,10 @@ from typing import Literal
 import mmcv
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from mmrca.checks import check_share, is_number
-from mmrca.datasets.images import UNREADABLE, ImageError, read_header
+from mmrca.checks import Positive, Share
+from mmrca.datasets.images import ImageError, open_picture
 from mmrca.ops.pseudo_label import background_constant, background_power
 from mmrca.registry import CUES
 
@@ -34,9 +33,7 @@ class ConstantCue:
             without masks before the cue is called.
     """
 
-    def __init__(self, threshold: float | Literal['auto']) -> None:
-        if threshold != AUTO:
-            check_share('threshold', threshold)
+    def __init__(self, threshold: Share | Literal['auto']) -> None:
         self.threshold = threshold
 
     def __call__(self, cams: Tensor, img_id: str) -> Tensor:
@@ -52,9 +49,7 @@ class PowerCue:
         alpha: Exponent > 0.
     """
 
-    def __init__(self, alpha: float) -> None:
-        if not is_number(alpha) or not alpha > 0:
-            raise ValueError(f'alpha must be a number > 0, not {alpha!r}.')
+    def __init__(self, alpha: Positive) -> None:
         self.alpha = alpha
 
     def __call__(self, cams: Tensor, img_id: str) -> Tensor:
@@ -87,15 +82,16 @@ class SaliencyCue:
         path = self._path(img_id)
         if not path.is_file():
             raise ImageError(f'saliency map {path} is missing')
-        (height, width), mode = read_header(path)
+        picture = open_picture(path, 'saliency map')
+        width, height = picture.size
         if (height, width) != size:
             raise ImageError(
                 f'saliency map {path} is {width} x {height} pixels, its '
                 f'image {size[1]} x {size[0]}'
             )
-        if mode != 'L':
+        if picture.mode != 'L':
             raise ImageError(
-                f'saliency map {path} must be 8-bit grey, not {mode}'
+                f'saliency map {path} must be 8-bit grey, not {picture.mode}'
             )
 
     def __call__(self, cams: Tensor, img_id: str) -> Tensor:
@@ -104,14 +100,8 @@ class SaliencyCue:
         Raises:
             ImageError: If it cannot be decoded.
         """
-        path = self._path(img_id)
-        try:
-            with Image.open(path) as picture:
-                saliency = np.asarray(picture, dtype=np.float32) / 255
-        except UNREADABLE as error:
-            raise ImageError(
-                f'saliency map {path} cannot be decoded: {error}'
-            ) from error
+        picture = open_picture(self._path(img_id), 'saliency map')
+        saliency = np.asarray(picture, dtype=np.float32) / 255
         height, width = cams.shape[1:]
         if saliency.shape != (height, width):
             saliency = mmcv.imresize(saliency, (width, height))

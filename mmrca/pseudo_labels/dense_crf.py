@@ -7,13 +7,14 @@ Shape shorthand: L labels, N = H * W pixels.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from mmrca.checks import is_number
+from mmrca.checks import Count, Positive
 from mmrca.registry import REFINEMENTS
 
 # Scores reach the CRF as -log of their share. The floor keeps a class whose
@@ -46,34 +47,20 @@ class DenseCRF:
         bilateral_compat: Weight of the appearance term.
 
     Raises:
-        ValueError: If a number is not positive, ``backend`` is unknown or
-            its package is not installed.
+        ValueError: If pydensecrf2 is chosen and not installed.
     """
 
     def __init__(
         self,
-        backend: str = 'numba',
+        backend: Literal['numba', 'pydensecrf'] = 'numba',
         half_resolution: bool = False,
-        iterations: int = 10,
-        gaussian_sxy: float = 3,
-        gaussian_compat: float = 3,
-        bilateral_sxy: float = 80,
-        bilateral_srgb: float = 13,
-        bilateral_compat: float = 10,
+        iterations: Count = 10,
+        gaussian_sxy: Positive = 3,
+        gaussian_compat: Positive = 3,
+        bilateral_sxy: Positive = 80,
+        bilateral_srgb: Positive = 13,
+        bilateral_compat: Positive = 10,
     ) -> None:
-        numbers = dict(
-            iterations=iterations,
-            gaussian_sxy=gaussian_sxy,
-            gaussian_compat=gaussian_compat,
-            bilateral_sxy=bilateral_sxy,
-            bilateral_srgb=bilateral_srgb,
-            bilateral_compat=bilateral_compat,
-        )
-        for name, value in numbers.items():
-            if not is_number(value) or not value > 0:
-                raise ValueError(
-                    f'{name} must be a number > 0, not {value!r}.'
-                )
         self.mean_field = _mean_field(backend)
         self.iterations = iterations
         self.step = 2 if half_resolution else 1
@@ -126,10 +113,6 @@ def _mean_field(
         from mmrca.ops.dense_crf import mean_field
 
         return mean_field
-    if backend != 'pydensecrf':
-        raise ValueError(
-            f'backend must be numba or pydensecrf, not {backend!r}.'
-        )
     try:
         import pydensecrf.densecrf  # noqa: F401
     except ImportError as error:

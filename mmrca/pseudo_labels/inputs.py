@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
-from mmrca.datasets.images import ImageError, read_header
+from mmrca.datasets.images import ImageError, image_size
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class LabelInput:
         img_id: Its name without suffix.
         path: The image file.
         classes: Its class numbers, 0-based; None if they are not known.
-        size: H and W by the file's header. The decoded image may differ.
+        size: H and W as the image is loaded.
         mask: The file of the true mask, None without.
     """
 
@@ -40,7 +40,7 @@ def collect_inputs(
     infos: Sequence[dict],
     check: Callable[[str, tuple[int, int]], None] | None = None,
 ) -> tuple[list[LabelInput], dict[str, str]]:
-    """Read the header of every image.
+    """Check every image before the long work.
 
     Args:
         infos: Entries of :class:`mmrca.datasets.ImageLevelDataset`.
@@ -65,7 +65,7 @@ def collect_inputs(
             )
         seen.add(img_id)
         try:
-            size, _ = read_header(path)
+            size = image_size(path)
             if check is not None:
                 check(img_id, size)
         except ImageError as error:

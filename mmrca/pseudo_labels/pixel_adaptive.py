@@ -1,12 +1,14 @@
 """The pixel-adaptive refinement of a config."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from mmrca.checks import check_count
+from mmrca.checks import Count
 from mmrca.ops.pixel_adaptive import pixel_adaptive
 from mmrca.registry import REFINEMENTS
 
@@ -24,15 +26,12 @@ class PixelAdaptive:
 
     def __init__(
         self,
-        iterations: int = 10,
-        dilations: Sequence[int] = (1, 2, 4, 8, 12, 24),
+        iterations: Annotated[int, Field(ge=0)] = 10,
+        dilations: Annotated[
+            list[Count] | tuple[Count, ...], Field(min_length=1)
+        ] = (1, 2, 4, 8, 12, 24),
         half_resolution: bool = False,
     ) -> None:
-        check_count('iterations', iterations, 0)
-        if not dilations:
-            raise ValueError('dilations must hold one or more distances.')
-        for distance in dilations:
-            check_count('dilations', distance, 1)
         self.options = dict(
             iterations=iterations,
             dilations=dilations,

@@ -1,14 +1,14 @@
 """The settings of ``pseudo_label`` in a config, read and checked."""
 
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from mmengine.config import Config
-from mmengine.registry import Registry
+from mmengine.config import Config, ConfigDict
+from pydantic import Field
 
-from mmrca.checks import check_count, check_share, is_number
+from mmrca.checks import Count, Positive, Share, check_arguments
 from mmrca.pseudo_labels.cues import AUTO
-from mmrca.registry import CUES, REFINEMENTS
+from mmrca.registry import CUES, REFINEMENTS, Registry
 
 _WHERE = 'pseudo_label'
 
@@ -35,46 +35,20 @@ class Settings:
             has at least, in 0..1.
         max_side: Larger images are shrunk to this many pixels on the longer
             side, and their labels enlarged again.
-
-    Raises:
-        ValueError: If a value is none of the above.
     """
 
-    scales: tuple[float, ...]
+    scales: Annotated[
+        list[Positive] | tuple[Positive, ...], Field(min_length=1)
+    ]
     flip: bool
     background: dict
-    margin: float
-    normalization: str = 'class'
+    margin: Share
+    normalization: Literal['class', 'image'] = 'class'
     refinement: dict | None = None
-    conflict: float | None = None
+    conflict: Share | None = None
     background_conflict: bool = False
-    min_foreground: float = 0.0
-    max_side: int = 1024
-
-    def __post_init__(self) -> None:
-        """Check the values; cue and refinement check their own."""
-        sizes = self.scales if isinstance(self.scales, list | tuple) else ()
-        if not sizes or not all(is_number(s) and s > 0 for s in sizes):
-            raise ValueError(
-                f'{_WHERE}.scales must be one or more numbers > 0, not '
-                f'{self.scales!r}.'
-            )
-        for key in ('flip', 'background_conflict'):
-            value = getattr(self, key)
-            if not isinstance(value, bool):
-                raise ValueError(
-                    f'{_WHERE}.{key} must be True or False, not {value!r}.'
-                )
-        check_share(f'{_WHERE}.margin', self.margin)
-        check_share(f'{_WHERE}.min_foreground', self.min_foreground)
-        if self.conflict is not None:
-            check_share(f'{_WHERE}.conflict', self.conflict)
-        if self.normalization not in ('class', 'image'):
-            raise ValueError(
-                f"{_WHERE}.normalization must be 'class' or 'image', not "
-                f'{self.normalization!r}.'
-            )
-        check_count(f'{_WHERE}.max_side', self.max_side, 1)
+    min_foreground: Share = 0.0
+    max_side: Count = 1024
 
     @property
     def auto(self) -> bool:
@@ -130,14 +104,12 @@ def read_settings(config: Config) -> Settings:
     for key, default in known.items():
         if default is MISSING and key not in given:
             raise ValueError(f'{_WHERE} needs the option {key!r}.')
-    settings = Settings(**{k: _plain(v) for k, v in given.items()})
+    given = given.to_dict() if isinstance(given, ConfigDict) else given
+    check_arguments(_WHERE, Settings.__init__, {}, None, **given)
+    settings = Settings(**given)
     settings.build_cue()
     settings.build_refinement()
     return settings
-
-
-def _plain(value: Any) -> Any:
-    return value.to_dict() if hasattr(value, 'to_dict') else value
 
 
 def _build(registry: Registry, where: str, given: Any) -> Any:

@@ -8,7 +8,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mmrca.atomic_write import atomic_write
-from mmrca.datasets.images import UNREADABLE
+from mmrca.datasets.images import ImageError, open_picture
 from mmrca.ops.pseudo_label import IGNORE_INDEX
 
 _STAMP = 'mmrca'
@@ -65,10 +65,8 @@ def read_stamp(path: str | Path) -> str | None:
         without our stamp, such as a label that an editor saved.
     """
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture.info.get(_STAMP, '')
-    except UNREADABLE:
+        return open_picture(path, 'label').info.get(_STAMP, '')
+    except ImageError:
         return None
 
 

@@ -88,7 +88,7 @@ def test_a_bad_list_is_one_clear_sentence(root, labels, says):
             'image folder nowhere does not',
         ),
         (dict(metainfo=dict(classes=('red', 'green'))), "'background'"),
-        (dict(rows_per_class=0), 'rows_per_class must be 1 or more, not 0'),
+        (dict(rows_per_class=0), 'rows_per_class is 0'),
         (
             dict(data_prefix=dict(img_path='images'), data_root=None),
             'image folder images does not',

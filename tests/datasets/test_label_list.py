@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from mmrca.datasets.images import find_images, image_ids
 from mmrca.datasets.label_list import read_labels
 
 CLASSES = ('cat', 'dog', 'person')
@@ -85,36 +84,3 @@ def test_a_class_called_like_anothers_number_is_refused(tmp_path):
     assert read(tmp_path, 'l.txt', 'a 1\n', ('0', '1')) == {'a': [1]}
     with pytest.raises(ValueError, match=r"'1', which is also .* 'two'"):
         read(tmp_path, 'l.txt', 'a 1\n', ('1', 'two'))
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for name in ('a.jpg', 'b.PNG', 'b.txt', 'v1.2.JPeG', 'x/a.webp', 'c.gif'):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    return tmp_path
-
-
-def test_images_are_found_with_and_without_suffix(folder):
-    names = ['a', 'a.jpg', 'b', 'b.png', 'v1.2', 'v1', 'x/a', 'y/a', 'c']
-    files = find_images(folder, names)
-    assert files == {
-        'a': 'a.jpg',
-        'a.jpg': 'a.jpg',
-        'b': 'b.PNG',
-        'v1.2': 'v1.2.JPeG',
-        'x/a': 'x/a.webp',
-    }
-
-
-def test_a_suffix_of_ones_own(folder):
-    (folder / 'a_left.png').touch()
-    files = find_images(folder, ['a', 'b'], '_left.png')
-    assert files == {'a': 'a_left.png'}
-    assert image_ids(files, '_left.png') == {'a': 'a'}
-
-
-def test_an_exact_name_wins_over_a_stem(folder):
-    (folder / 'a.jpg.png').touch()
-    assert find_images(folder, ['a.jpg']) == {'a.jpg': 'a.jpg'}

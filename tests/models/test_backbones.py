@@ -34,7 +34,7 @@ def test_the_map_has_the_stride_and_the_channels_of_the_config(name):
     config.backbone.pop('frozen_stages', None)
     model = MODELS.build(config)
     inputs = torch.randn(2, 3, 64, 96)
-    features = model.extract_feat(inputs)
+    features = model.extract_feat(inputs)[-1]
     stride = STRIDES[name]
     channels = config.cam_head.in_channels
     assert features.shape == (2, channels, 64 // stride, 96 // stride)

@@ -207,8 +207,22 @@ BAD_FILES = {
 def test_what_holds_no_weights_is_refused(kind, tmp_path):
     path = tmp_path / 'bad.pth'
     BAD_FILES[kind](path)
-    with pytest.raises(ValueError, match=r'bad\.pth is no checkpoint: '):
+    with pytest.raises(ValueError, match=r'bad\.pth'):
         build(BACKBONES['resnet'], path)
+    assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.parametrize('key', ['load_from', 'model.backbone.init_cfg'])
+def test_code_in_a_file_is_not_run_by_a_training(key, tmp_path):
+    cfg = tiny.config(tiny.write_images(tmp_path / 'data', [[0], [1]]))
+    path = str(tmp_path / 'bad.pth')
+    write_mischief(Path(path))
+    stock = dict(type='Pretrained', checkpoint=path)
+    cfg.merge_from_dict({key: path if key == 'load_from' else stock})
+    runner = tiny.runner(cfg)
+    with pytest.raises(ValueError, match=r'bad\.pth'):
+        runner.train()
+    assert runner.iter == 0
     assert not (tmp_path / 'made').exists()
 
 
@@ -252,6 +266,6 @@ def test_mmengines_initializer_is_given_whole_backbones_only(tmp_path):
     )
     with pytest.raises(ValueError, match=r'lacks 1 weights, such as conv1'):
         check_backbone(model, stock(path))
-    with pytest.raises(FileNotFoundError, match='set the variable'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.pth.* variable'):
         check_backbone(model, stock(tmp_path / 'nowhere.pth'))
     check_backbone(model, stock('torchvision://resnet18'))  # not ours to read

@@ -15,7 +15,6 @@ from tests.models.test_rca import batch, build
 pytestmark = pytest.mark.timeout(600)
 # The last batch is uneven, and with 4 processes one has no region.
 LABELS = [[0, 1], [2], [], [0], [1, 2]]
-PORT = 29600
 
 
 def one_step(config, labels: list[list[int]], rank: int, world: int) -> dict:
@@ -38,15 +37,10 @@ def one_step(config, labels: list[list[int]], rank: int, world: int) -> dict:
 
 
 def process(rank: int, world: int, config, folder: str) -> None:
-    os.environ |= dict(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(PORT + world),
-    )
     torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo')
+    torch.distributed.init_process_group(
+        'gloo', f'file://{folder}/meeting', rank=rank, world_size=world
+    )
     result = one_step(config, LABELS, rank, world)
     torch.save(result, f'{folder}/{rank}.pth')
     torch.distributed.destroy_process_group()
@@ -81,8 +75,8 @@ def train(repo: Path, config: Path, work_dir: Path, world: int) -> dict:
     tool += ['--cfg-options', f'train_dataloader.batch_size={4 // world}']
     start = [sys.executable]
     if world > 1:
-        start += ['-m', 'torch.distributed.run', '--nproc-per-node']
-        start += [str(world), '--master-port', str(PORT + 10 + world)]
+        start += ['-m', 'torch.distributed.run', '--standalone']
+        start += ['--nproc-per-node', str(world)]
         tool += ['--launcher', 'pytorch']
     done = subprocess.run(
         start + tool,
@@ -112,7 +106,7 @@ def test_training_under_torchrun_gives_the_same_model(
 ):
     cfg = tiny.config(tiny.write_images(tmp_path, labels))
     cfg.train_dataloader.sampler.round_up = False
-    cfg.custom_hooks[0].ring = ring
+    cfg.model.memory.ring = ring
     cfg.dump(tmp_path / 'config.py')
     alone, together = (
         train(repo, tmp_path / 'config.py', tmp_path / f'{count}', count)

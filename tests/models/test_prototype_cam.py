@@ -9,7 +9,8 @@ from tests.ops import references as ref
 
 def filled(**options) -> PrototypeCAM:
     torch.manual_seed(0)
-    part = PrototypeCAM(3, 5, num_prototypes=4, num_background=2, **options)
+    part = PrototypeCAM(3, num_prototypes=4, num_background=2, **options)
+    part.widen(5)
     part.prototypes.normal_()
     part.valid[:2] = True
     part.background.normal_()
@@ -29,7 +30,7 @@ def test_maps_are_those_of_its_buffers():
     )
 
 
-def test_the_images_own_affinity_is_added_and_alike_cells_averaged():
+def test_the_images_own_map_is_added_and_similar_cells_averaged():
     stages = [torch.randn(2, 2, 6, 8), torch.randn(2, 3, 3, 4)]
     present = torch.tensor([[True, True, False], [False, True, False]])
     valid = torch.ones(2, 3, 4, dtype=torch.bool)
@@ -43,9 +44,11 @@ def test_the_images_own_affinity_is_added_and_alike_cells_averaged():
     )
     assert not torch.allclose(own, logits)
     assert_close(own, expected)
-    alike = filled(image_region=0.3, image_background=0.2, self_similarity=0.4)
+    similar = filled(
+        image_region=0.3, image_background=0.2, self_similarity=0.4
+    )
     expected = ref.self_similarity_mean(features, expected, valid, 0.4)
-    assert_close(alike(stages, present, valid), expected)
+    assert_close(similar(stages, present, valid), expected)
 
 
 def test_without_labels_all_classes_take_part():
@@ -67,7 +70,7 @@ def test_without_labels_all_classes_take_part():
 )
 def test_shares_out_of_their_range_are_an_error(name, value):
     with pytest.raises(
-        ValueError, match=rf'prototype_cam\.{name} .* {value!r}'
+        ValueError, match=rf'PrototypeCAM\.{name} is {value!r}'
     ):
         filled(**{name: value})
 
@@ -83,7 +86,7 @@ def test_autocast_changes_nothing():
 
 
 def test_a_part_without_parameters_survives_the_checkpoint():
-    part, other = filled(), PrototypeCAM(3, 5, 4, 2)
+    part, other = filled(), PrototypeCAM(3, 4, 2)
     assert not list(part.parameters())
     part.filled.fill_(True)
     other.load_state_dict(part.state_dict())
@@ -92,5 +95,7 @@ def test_a_part_without_parameters_survives_the_checkpoint():
 
 
 def test_other_channels_are_an_error():
-    with pytest.raises(ValueError, match=r'channels is 5.*\[2, 2\].* 4 '):
-        filled()([torch.randn(1, 2, 4, 4), torch.randn(1, 2, 2, 2)])
+    part = filled()
+    part.filled.fill_(True)
+    with pytest.raises(ValueError, match=r'5 channels.* 4;'):
+        part([torch.randn(1, 2, 4, 4), torch.randn(1, 2, 2, 2)])

@@ -152,11 +152,17 @@ def test_predictions_have_the_original_size(config, plain):
     data = batch([[0], [1, 2]])
     with torch.no_grad():
         outputs = model(**data, mode='predict')
-        logits = model.cam_logits(data['inputs'])
+        logits = model(data['inputs'], mode='tensor')
     for sample, raw in zip(outputs, logits, strict=True):
-        assert sample.cam.data.shape == (3, 29, 37)
-        peaks = sample.cam.data.amax(dim=(1, 2))
-        assert ((peaks == 1) | (peaks == 0)).all()
+        background, *cams = sample.seg_logits.data
+        assert background.shape == (29, 37)
+        torch.testing.assert_close(background, torch.full((29, 37), 0.3))
+        for c, cam in enumerate(cams):
+            assert sample.gt_label[c] or not cam.any()
+            assert cam.min() >= 0
+            assert cam.max() <= 1
+        best = sample.seg_logits.data.argmax(dim=0, keepdim=True)
+        assert torch.equal(sample.pred_sem_seg.data, best)
         torch.testing.assert_close(
             sample.pred_score, raw.mean(dim=(1, 2)).sigmoid()
         )
@@ -168,7 +174,7 @@ def test_padding_does_not_count_in_scores(config):
     data['data_samples'][0].set_metainfo(dict(img_shape=(16, 32)))
     with torch.no_grad():
         (sample,) = model(**data, mode='predict')
-        (raw,) = model.cam_logits(data['inputs'])
+        (raw,) = model(data['inputs'], mode='tensor')
     top = raw[:, : raw.shape[1] // 2]
     torch.testing.assert_close(
         sample.pred_score, top.mean(dim=(1, 2)).sigmoid()
@@ -178,33 +184,81 @@ def test_padding_does_not_count_in_scores(config):
 def test_prototype_cams_know_the_labels_and_the_padding(config):
     config = copy.deepcopy(config)
     config.prototype_cam = dict(
-        type='mmrca.PrototypeCAM',
-        num_classes=3,
-        channels=tiny.CHANNELS,
-        image_region=0.4,
-        self_similarity=0.3,
+        type='mmrca.PrototypeCAM', image_region=0.4, self_similarity=0.3
     )
     model = build(config).eval()
+    model.prototype_cam.widen(tiny.CHANNELS)
     model.prototype_cam.prototypes.normal_()
     model.prototype_cam.background.normal_()
     for name in ('valid', 'background_valid', 'filled'):
         model.prototype_cam.get_buffer(name).fill_(True)
     data = batch([[0], [1, 2]])
-    data['data_samples'][0].set_metainfo(dict(img_shape=(16, 32)))
+    data['data_samples'][0].set_metainfo(
+        dict(img_shape=(16, 32), img_padding_size=(0, 0, 0, 16))
+    )
     present = torch.stack([s.gt_label for s in data['data_samples']]) > 0
     with torch.no_grad():
         outputs = model(**data, mode='predict')
-        stages = model.extract_stages(data['inputs'])
+        stages = model.extract_feat(data['inputs'])
         valid = torch.ones_like(stages[-1][:, 0], dtype=torch.bool)
         valid[0, valid.shape[1] // 2 :] = False
         logits = model.prototype_cam(stages, present, valid)
     for sample, raw in zip(outputs, logits, strict=True):
-        size = (32, 32)
-        cam = F.interpolate(raw[None].relu(), size, mode='bilinear')
-        cam = F.interpolate(
-            cam[..., : sample.img_shape[0], :], (29, 37), mode='bilinear'
-        )
-        torch.testing.assert_close(sample.cam.data, normalize_cam(cam[0]))
+        raw = raw.relu() * sample.gt_label[:, None, None]
+        cam = F.interpolate(raw[None], (32, 32), mode='bilinear')
+        cam = normalize_cam(cam[..., : sample.img_shape[0], :])
+        cam = F.interpolate(cam, (29, 37), mode='bilinear')[0]
+        torch.testing.assert_close(sample.seg_logits.data[1:], cam)
+
+
+def test_without_labels_the_scores_say_which_classes_are_there(config):
+    model = build(config).eval()
+    data = batch([[0], [1, 2]])
+    with torch.no_grad():
+        outputs = model(data['inputs'], mode='predict')
+        decoded = model.encode_decode(data['inputs'], None)
+    for sample, scores in zip(outputs, decoded, strict=True):
+        assert torch.equal(sample.seg_logits.data, scores)
+        shown = sample.seg_logits.data[1:].flatten(1).any(dim=1)
+        assert not shown[sample.pred_score < 0.5].any()
+
+
+@pytest.mark.parametrize(
+    ('part', 'key'),
+    [
+        ('memory', 'num_classes'),
+        ('memory', 'channels'),
+        ('cls_head', 'in_channels'),
+        ('aggregation', 'channels'),
+    ],
+)
+def test_what_cam_head_says_is_said_once(config, part, key):
+    config = copy.deepcopy(config)
+    config[part][key] = 3
+    with pytest.raises(ValueError, match=rf'model\.{part}\.{key}'):
+        build(config)
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('aggregation.detach', 'maybe'),
+        ('aggregation.cosine', 'maybe'),
+        ('aggregation.temperature', -1),
+        ('loss_nce.loss_weight', 'high'),
+        ('memory.momentum', 1.5),
+        ('memory.kmeans', 'faiss'),
+        ('test_cfg.normalization', 'minmax'),
+        ('cam_head.num_classes', 2.5),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(config, key, value):
+    config = copy.deepcopy(config)
+    config.test_cfg = dict()
+    part, option = key.split('.')
+    config[part][option] = value
+    with pytest.raises(ValueError, match=f'{option} is {value!r}'):
+        build(config)
 
 
 @pytest.mark.parametrize('missing', ['memory', 'cls_head', 'aggregation'])

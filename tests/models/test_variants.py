@@ -49,7 +49,7 @@ def test_a_grouped_head_is_one_stack_for_each_class():
 
 
 def test_learned_aggregation_projects_each_part():
-    part = SemanticAggregation(0.5, False, softmax=False, learned_channels=4)
+    part = SemanticAggregation(4, 0.5, False, softmax=False, learned=True)
     part = part.double()
     features = torch.randn(2, 4, 2, 3, dtype=torch.float64)
     prototypes = torch.randn(3, 2, 4, dtype=torch.float64)
@@ -96,7 +96,7 @@ def test_regions_of_the_softmax_over_classes(tmp_path):
     data = batch([[0, 1], [2]])
     model.loss(**data)
     staged = model.memory.take_staged()
-    features = model.extract_feat(data['inputs'])
+    features = model.extract_feat(data['inputs'])[-1]
     share = model.cam_head(features).exp()
     share = share / share.sum(dim=1, keepdim=True)
     present = torch.stack([s.gt_label for s in data['data_samples']]) > 0

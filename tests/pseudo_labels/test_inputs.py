@@ -86,4 +86,4 @@ def test_faulty_files_are_named_and_left_out(turned):
     assert [item.img_id for item in inputs] == ['a']
     assert list(faults) == ['b', 'c']
     for name, sentence in faults.items():
-        assert f'{name}.jpg cannot be read as an image' in sentence
+        assert f'{name}.jpg cannot be decoded' in sentence

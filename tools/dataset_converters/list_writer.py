@@ -181,9 +181,8 @@ def write_labels(
     _check_known(labels, classes)
     skipped = dict(skipped)
     skipped |= {name: NO_CLASS for name, found in labels.items() if not found}
-    files = find_images(folder, labels)
-    missing = [name for name in labels if name not in files]
-    skipped |= dict.fromkeys(missing, f'not in {folder}')
+    files, missing = find_images(folder, labels)
+    skipped |= missing
     skipped |= {
         name: 'an empty file'
         for name, file in files.items()
@@ -193,7 +192,8 @@ def write_labels(
     if missing and not (kept and args.skip_missing):
         raise FileNotFoundError(
             f'{len(missing)} of {len(labels)} images are not in {folder}: '
-            f'{_some(missing)}; add them, or leave them out by --skip-missing'
+            f'{_some(list(missing))}; add them, or leave them out by '
+            '--skip-missing'
         )
     if not kept:
         raise ValueError(f'no image in {folder} has a class: nothing to write')

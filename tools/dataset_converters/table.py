@@ -103,7 +103,8 @@ def has_header(rows: list[list[str]], images: Path) -> bool:
     if first[0].lower().endswith(IMAGE_SUFFIXES):
         return False
     later = {cell for row in others for cell in row[1:] if cell}
-    return later.isdisjoint(first[1:]) and not find_images(images, first[:1])
+    found, _ = find_images(images, first[:1])
+    return later.isdisjoint(first[1:]) and not found
 
 
 def find_classes(

@@ -36,6 +36,6 @@ val_dataloader = dict(
         test_mode=True,
     ),
 )
-val_evaluator = dict(type='mmrca.CAMMetric', threshold=0.3)
+val_evaluator = dict(type='mmrca.CAMMetric')
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator

@@ -1,61 +1,12 @@
-# Image-level labels of the 10,582 images of trainaug; masks are read by
-# validation only.
-_base_ = './voc12.py'
-crop_size = (368, 368)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='RandomResize',
-        scale=(512, 512),
-        ratio_range=(0.75, 1.25),
-        keep_ratio=True,
-    ),
-    # What is smaller than the crop stays so; the model's SegDataPreProcessor
-    # pads it and knows which cells are padding.
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='mmrca.PackImageLabels'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='mmrca.PackImageLabels'),
-]
+# The 10,582 images of trainaug.
+_base_ = ['./photos_cam.py', './voc12.py']
 dataset = dict(
-    type='mmrca.ImageLevelDataset',
-    data_root={{_base_.data_root}},
-    metainfo={{_base_.metainfo}},
+    data_root=_base_.data_root,
+    metainfo=_base_.metainfo,
+    data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
 )
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        **dataset,
-        ann_file='labels/trainaug_cls.txt',
-        data_prefix=dict(
-            img_path='JPEGImages', seg_map_path='SegmentationClass'
-        ),
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(**dataset, ann_file='labels/trainaug_cls.txt')
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        **dataset,
-        ann_file='labels/val_cls.txt',
-        data_prefix=dict(
-            img_path='JPEGImages', seg_map_path='SegmentationClass'
-        ),
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
-val_evaluator = dict(type='mmrca.CAMMetric', threshold=0.3)
+val_dataloader = dict(dataset=dict(**dataset, ann_file='labels/val_cls.txt'))
 test_dataloader = val_dataloader
-test_evaluator = val_evaluator

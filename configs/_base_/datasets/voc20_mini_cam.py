@@ -1,54 +1,13 @@
-# Image-level labels; masks are read by validation only.
-_base_ = './voc20_mini.py'
-# A crop keeps its image's labels, whether or not it shows the objects. Crops
-# that are smaller than the model's input are padded by its data_preprocessor,
-# at the bottom and the right; a Pad in here would count as image.
-crop_size = (224, 224)
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='RandomResize',
-        scale=(384, 320),
-        ratio_range=(0.75, 1.25),
-        keep_ratio=True,
-    ),
-    dict(type='RandomCrop', crop_size=crop_size),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='mmrca.PackImageLabels'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
-    dict(type='mmrca.PackImageLabels'),
-]
+# 628 + 100 photographs with the 20 PASCAL VOC classes in a VOC-style folder.
+_base_ = ['./small_photos_cam.py', './voc12.py']
+data_root = '{{$VOC20_MINI:data/voc20_mini}}'
 dataset = dict(
-    type='mmrca.ImageLevelDataset',
-    data_root={{_base_.data_root}},
-    metainfo={{_base_.metainfo}},
+    data_root=data_root,
+    metainfo=_base_.metainfo,
     data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
 )
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        **dataset, ann_file='labels/train_cls.txt', pipeline=train_pipeline
-    ),
+    dataset=dict(**dataset, ann_file='labels/train_cls.txt')
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        **dataset,
-        ann_file='labels/val_cls.txt',
-        pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
-val_evaluator = dict(type='mmrca.CAMMetric', threshold=0.3)
+val_dataloader = dict(dataset=dict(**dataset, ann_file='labels/val_cls.txt'))
 test_dataloader = val_dataloader
-test_evaluator = val_evaluator

@@ -1,5 +1,4 @@
 # Plain CAM: the yardstick. P alone, no memory, no contrast, no aggregation.
-num_classes = 20
 model = dict(
     type='mmrca.RCA',
     data_preprocessor=dict(
@@ -23,7 +22,5 @@ model = dict(
             checkpoint='{{$MOBILENET_V2:weights/mobilenet_v2.pth}}',
         ),
     ),
-    cam_head=dict(
-        type='mmrca.CAMHead', in_channels=320, num_classes=num_classes
-    ),
+    cam_head=dict(type='mmrca.CAMHead', in_channels=320, num_classes=20),
 )

@@ -1,6 +1,5 @@
 # Plain CAM of three stages of a narrow ResNet-18 at stride 8, trained from
 # scratch: the yardstick. P alone, no memory, no contrast, no aggregation.
-channels, num_classes = 128, 6
 model = dict(
     type='mmrca.RCA',
     data_preprocessor=dict(
@@ -21,7 +20,5 @@ model = dict(
         out_indices=(2,),
         zero_init_residual=False,
     ),
-    cam_head=dict(
-        type='mmrca.CAMHead', in_channels=channels, num_classes=num_classes
-    ),
+    cam_head=dict(type='mmrca.CAMHead', in_channels=128, num_classes=6),
 )

@@ -23,15 +23,6 @@ train_cfg = dict(
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-custom_hooks = [
-    dict(
-        type='mmrca.MemoryBankHook',
-        momentum=0.99,
-        gate=0.7,
-        warm_up=2,
-        refresh_interval=1,
-    )
-]
 pseudo_label = dict(
     scales=(0.5, 1.0, 1.5),
     flip=True,

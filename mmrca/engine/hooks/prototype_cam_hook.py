@@ -1,33 +1,17 @@
-"""Fills the prototype CAM at the end of training.
+"""When the prototypes of the prototype CAM are made."""
 
-Shape shorthand: L classes, D channels, R rows. A row is the mean feature of
-one image's region; class number L stands for the background.
-"""
-
-from collections.abc import Sequence
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from mmengine.dist import (
-    all_gather_object,
-    broadcast,
-    get_dist_info,
-    is_main_process,
-)
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.runner import Runner
-from torch import Generator, Tensor, nn
-from torch.utils.data import Dataset
 
-from mmrca.checkpoint import unwrap
-from mmrca.checks import check_count, check_share
-from mmrca.datasets.images import load_image
-from mmrca.inference import image_stages, present_classes
+from mmrca.atomic_write import atomic_write
+from mmrca.checkpoint import read_checkpoint, unwrap
+from mmrca.checks import Count, Share
+from mmrca.engine.prototype_filling import collect_rows, fill
 from mmrca.models.prototype_cam import PrototypeCAM
-from mmrca.ops.kmeans import kmeans
-from mmrca.ops.region import confident_masks, region_embeddings
-from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import HOOKS
 
 
@@ -35,9 +19,10 @@ from mmrca.registry import HOOKS
 class PrototypeCAMHook(Hook):
     """Fill the prototype CAM after the last iteration, see :func:`fill`.
 
-    The checkpoint of that moment, and the validation that follows, have the
-    map; earlier ones do not. Of a training that is stopped early there is no
-    last iteration.
+    The trained weights are saved first; then the last checkpoint gets the
+    prototypes, and the validation that follows uses them. Earlier
+    checkpoints do not have them. Of a training that is stopped early there
+    is no last iteration.
 
     Args:
         region: Share of a map's maximum that a class's cells exceed.
@@ -45,20 +30,11 @@ class PrototypeCAMHook(Hook):
             present classes lie in the background.
         rounds: Times that regions are looked for: first by the plain CAM,
             then by the map of the round before.
-
-    Raises:
-        ValueError: A share is no number in 0..1, or ``rounds`` below 1.
     """
 
-    # Before CheckpointHook.
-    priority = 'NORMAL'
-
     def __init__(
-        self, region: float = 0.9, background: float = 0.1, rounds: int = 2
+        self, region: Share = 0.9, background: Share = 0.1, rounds: Count = 2
     ) -> None:
-        for name, share in dict(region=region, background=background).items():
-            check_share(f'PrototypeCAMHook.{name}', share)
-        check_count('PrototypeCAMHook.rounds', rounds, 1)
         self.region = region
         self.background = background
         self.rounds = rounds
@@ -67,191 +43,58 @@ class PrototypeCAMHook(Hook):
         """Forget prototypes of other weights and try the first image.
 
         Raises:
-            ValueError: The model has no prototype CAM, or one of other
-                channels than the backbone.
+            ValueError: The model has no prototype CAM, or other classes than
+                the data set.
         """
         model = unwrap(runner.model)
         if getattr(model, 'prototype_cam', None) is None:
             raise ValueError(
                 'PrototypeCAMHook needs a model with a prototype CAM: set '
-                'model.prototype_cam or remove the hook from custom_hooks.'
+                'model.prototype_cam or remove the hook from the config.'
             )
-        model.prototype_cam.filled.fill_(False)
         model.prototype_cam.awaited = True
+        if runner.iter < runner.max_iters:
+            model.prototype_cam.filled.fill_(False)
         # What could fail at the end of the training fails now.
         dataset = runner.train_dataloader.dataset
-        _collect(model, dataset, [0], self.region, self.background)
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
-    ) -> None:
-        """Fill the map when training is over."""
-        if self.is_last_train_iter(runner):
-            fill(
-                unwrap(runner.model),
-                runner.train_dataloader.dataset,
-                self.region,
-                self.background,
-                self.rounds,
-                runner.seed,
+        if dataset.num_classes != model.num_classes:
+            raise ValueError(
+                f'the data set has {dataset.num_classes} classes, '
+                f'model.cam_head.num_classes is {model.num_classes}; make '
+                'them agree.'
             )
+        collect_rows(model, dataset, [0])
 
+    def before_val(self, runner: Runner) -> None:
+        """Fill before the validation that follows the training."""
+        self._fill_once_trained(runner)
 
-def fill(
-    model: nn.Module,
-    dataset: Dataset,
-    region: float = 0.9,
-    background: float = 0.1,
-    rounds: int = 2,
-    seed: int = 0,
-) -> None:
-    """Make the prototype CAM's prototypes of all images, without augmentation.
+    def after_train(self, runner: Runner) -> None:
+        """Fill where no validation follows the training."""
+        self._fill_once_trained(runner)
 
-    The rows of each class, and of the background, are clustered by K-means.
-    Images larger than the default ``pseudo_label.max_side`` are shrunk to it.
-    Processes share the images; all end with the same prototypes.
-
-    Args:
-        model: :class:`mmrca.models.RCA` with a prototype CAM, not in a
-            wrapper. It is put into eval mode for the while.
-        dataset: :class:`mmrca.datasets.ImageLevelDataset`; its pipeline is
-            not used.
-        region: As :class:`PrototypeCAMHook`.
-        background: As :class:`PrototypeCAMHook`.
-        rounds: As :class:`PrototypeCAMHook`.
-        seed: Of K-means.
-
-    Raises:
-        ValueError: No image has a region.
-    """
-    model.prototype_cam.filled.fill_(False)
-    for _ in range(rounds):
-        _fill_once(model, dataset, region, background, seed)
-
-
-def _fill_once(
-    model: nn.Module,
-    dataset: Dataset,
-    region: float,
-    background: float,
-    seed: int,
-) -> None:
-    rank, world = get_dist_info()
-    own = range(rank, len(dataset), world)
-    shares = all_gather_object(
-        _collect(model, dataset, own, region, background)
-    )
-    rows, kinds, images = (
-        torch.cat(parts) for parts in zip(*shares, strict=True)
-    )
-    # In the data set's order, whatever the number of processes.
-    order = images.argsort(stable=True)
-    rows, kinds = rows[order], kinds[order]
-    _report(kinds, len(dataset), dataset.metainfo['classes'][1:])
-    prototype_cam = model.prototype_cam
-    if is_main_process():
-        _cluster(prototype_cam, rows, kinds, Generator().manual_seed(seed))
-    for tensor in prototype_cam.buffers():
-        broadcast(tensor)
-
-
-@torch.no_grad()
-def _collect(
-    model: nn.Module,
-    dataset: Dataset,
-    indices: Sequence[int],
-    region: float,
-    background: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute images' rows: [R, D], their class [R] and their image [R]."""
-    training = model.training
-    model.eval()
-    found = [torch.zeros(0, model.prototype_cam.prototypes.shape[2])]
-    places = [torch.zeros(0, 2, dtype=torch.long)]
-    step = max(1, len(indices) // 10)
-    for done, index in enumerate(indices, 1):
-        info = dataset.get_data_info(index)
-        rows, kinds = _image_rows(model, info, region, background)
-        found.append(rows)
-        places.append(F.pad(kinds[:, None], (0, 1), value=index))
-        if done % step == 0 and len(indices) > 1:
-            print_log(
-                f'Prototype CAM: {done} of {len(indices)} images', 'current'
-            )
-    model.train(training)
-    kinds, images = torch.cat(places).unbind(dim=1)
-    return torch.cat(found), kinds, images
-
-
-def _image_rows(
-    model: nn.Module, info: dict, region: float, background: float
-) -> tuple[Tensor, Tensor]:
-    """Compute one image's rows [R, D] of length 1 and their class [R]."""
-    image = load_image(info['img_path'], Settings.max_side)
-    stages = image_stages(model, [image])
-    present = present_classes([info['gt_label']], model.num_classes)
-    present = present.to(stages[-1].device)
-    if model.prototype_cam.filled:
-        cam = model.prototype_cam(stages, present)
-    else:
-        cam = model.cam_head(stages[-1])
-    masks, rest = confident_masks(
-        cam,
-        present,
-        torch.ones_like(cam[:, 0], dtype=torch.bool),
-        region,
-        background,
-    )
-    rows, exists = region_embeddings(
-        model.prototype_cam.features(stages),
-        torch.cat([masks, rest[:, None]], dim=1),
-    )
-    rows = F.normalize(rows[exists], dim=1)
-    return rows.cpu(), exists[0].nonzero()[:, 0].cpu()
-
-
-def _report(kinds: Tensor, images: int, classes: Sequence[str]) -> None:
-    """Say what there are rows of, and name what there are none of."""
-    counts = torch.bincount(kinds, minlength=len(classes) + 1).tolist()
-    *regions, background = counts
-    if not any(regions):
-        raise ValueError(
-            f'none of {images} images has a region for the prototype CAM: '
-            "no class's CAM is positive where the class is present; train "
-            'longer or leave model.prototype_cam out.'
+    def _fill_once_trained(self, runner: Runner) -> None:
+        prototype_cam = unwrap(runner.model).prototype_cam
+        trained = prototype_cam.awaited and runner.iter >= runner.max_iters
+        if not trained or prototype_cam.filled:
+            return
+        fill(
+            unwrap(runner.model),
+            runner.train_dataloader.dataset,
+            self.region,
+            self.background,
+            self.rounds,
+            runner.seed,
         )
-    text = (
-        f'Prototype CAM: {sum(regions)} rows of classes and {background} of '
-        f'the background from {images} images'
-    )
-    missing = [c for c, n in zip(classes, regions, strict=True) if not n]
-    if missing:
-        text += f'; without a row, so without a map: {", ".join(missing)}'
-    print_log(text, 'current')
+        # Known to CheckpointHook, and to a run that was resumed.
+        last = runner.message_hub.runtime_info.get('last_ckpt')
+        if is_main_process() and last and Path(last).is_file():
+            _add_prototypes(Path(last), prototype_cam)
 
 
-def _cluster(
-    prototype_cam: PrototypeCAM,
-    rows: Tensor,
-    kinds: Tensor,
-    generator: Generator,
-) -> None:
-    """Fill the buffers with the centres of each class's rows."""
-    targets = [
-        *zip(prototype_cam.prototypes, prototype_cam.valid, strict=True),
-        (prototype_cam.background, prototype_cam.background_valid),
-    ]
-    # One class at a time: padded together, large sets fill the memory.
-    for kind, (prototypes, valid) in enumerate(targets):
-        points = rows[kinds == kind][None].to(prototypes.device)
-        mask = torch.ones(points.shape[:2], dtype=torch.bool)
-        centers, known, _ = kmeans(
-            points, mask.to(points.device), len(prototypes), generator
-        )
-        prototypes.copy_(F.normalize(centers[0], dim=1))
-        valid.copy_(known[0])
-    prototype_cam.filled.fill_(True)
+def _add_prototypes(checkpoint: Path, prototype_cam: PrototypeCAM) -> None:
+    saved = read_checkpoint(str(checkpoint))
+    for name, value in prototype_cam.state_dict().items():
+        saved['state_dict'][f'prototype_cam.{name}'] = value.cpu()
+    with atomic_write(checkpoint) as part:
+        torch.save(saved, part)

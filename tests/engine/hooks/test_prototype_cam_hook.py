@@ -1,5 +1,4 @@
 import copy
-import os
 import re
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from mmrca.checkpoint import load_classifier
-from mmrca.engine.hooks.prototype_cam_hook import fill
+from mmrca.engine.prototype_filling import fill
 from mmrca.inference import infer_cams
 from mmrca.models.prototype_cam import PrototypeCAM
 from mmrca.ops.kmeans import kmeans
@@ -24,7 +23,6 @@ from tests.models.test_rca import build
 from tests.ops import references as ref
 
 LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
-PORT = 29650
 WITHIN = {
     'model.prototype_cam.image_region': 0.4,
     'model.prototype_cam.self_similarity': 0.9,
@@ -48,15 +46,11 @@ def config(root: Path, plain: bool = False, **changes):
     if plain:
         for part in ('memory', 'loss_nce', 'aggregation', 'cls_head'):
             cfg.model[part] = None
-        cfg.custom_hooks = []
+        del cfg.default_hooks.memory_bank
     cfg.model.prototype_cam = dict(
-        type='mmrca.PrototypeCAM',
-        num_classes=3,
-        channels=8 + 16 + 32,
-        num_prototypes=2,
-        num_background=3,
+        type='mmrca.PrototypeCAM', num_prototypes=2, num_background=3
     )
-    cfg.custom_hooks.append(dict(type='mmrca.PrototypeCAMHook'))
+    cfg.default_hooks.prototype_cam = dict(type='mmrca.PrototypeCAMHook')
     cfg.train_dataloader.dataset.pipeline = [
         dict(type='LoadImageFromFile'),
         dict(type='RandomCrop', crop_size=(24, 24)),
@@ -122,13 +116,13 @@ def own_prototypes(model, rows) -> PrototypeCAM:
 @pytest.mark.parametrize(
     ('plain', 'within'), [(True, {}), (False, {}), (False, WITHIN)]
 )
-def test_prototypes_are_centres_of_the_surest_regions(
+def test_prototypes_are_centres_of_the_most_confident_regions(
     data, plain, within, options
 ):
     cfg = config(data, plain, **within)
     if within:  # with 3, two draws of K-means++ are equally good
         cfg.model.prototype_cam.num_background = 2
-    cfg.custom_hooks[-1].update(options)
+    cfg.default_hooks.prototype_cam.update(options)
     if plain:  # whether it is in eval mode makes a difference to batch norm
         cfg.model.backbone.norm_cfg = dict(type='BN')
     model = train(cfg).model
@@ -161,7 +155,7 @@ def test_only_the_last_checkpoint_has_a_map(data):
 
 def test_training_by_iterations_ends_with_a_map(data):
     cfg = config(data)
-    cfg.custom_hooks[0].update(by_epoch=False)
+    cfg.default_hooks.memory_bank.by_epoch = False
     cfg.train_dataloader.sampler.type = 'InfiniteSampler'
     cfg.default_hooks.checkpoint = dict(
         type='CheckpointHook', by_epoch=False, interval=2
@@ -189,7 +183,9 @@ class Keeper(Hook):
         self.seen.append([])
 
     def after_val_iter(self, runner, batch_idx, data_batch, outputs) -> None:
-        self.seen[-1] += [(s.cam.data, s.pred_score) for s in outputs]
+        self.seen[-1] += [
+            (s.seg_logits.data[1:], s.pred_score) for s in outputs
+        ]
 
 
 @pytest.mark.parametrize('plain', [True, False])
@@ -198,7 +194,7 @@ def test_the_last_validation_sees_the_map_and_the_heads_scores(data, plain):
     # A fixed network: validations differ by the map alone.
     cfg.optim_wrapper.optimizer.lr = 0.0
     if not plain:
-        cfg.custom_hooks[0].refresh_interval = 5
+        cfg.default_hooks.memory_bank.refresh_interval = 5
     runner, keeper = tiny.runner(cfg), Keeper()
     runner.register_hook(keeper)
     runner.train()
@@ -211,13 +207,18 @@ def test_the_last_validation_sees_the_map_and_the_heads_scores(data, plain):
         )
         batch = model.data_preprocessor(batch, training=False)
         with torch.no_grad():
-            stages = model.extract_stages(batch['inputs'])
+            stages = model.extract_feat(batch['inputs'])
         logits = model.prototype_cam(stages, shown(LABELS[number]))
         expected = F.interpolate(logits.relu(), (32, 32), mode='bilinear')[0]
         peak = expected.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
-        assert_close(after[number][0], expected / peak)
-        assert not torch.equal(after[number][0], before[number][0])
+        there = shown(LABELS[number])[0, :, None, None]
+        assert_close(after[number][0], expected / peak * there)
         assert torch.equal(after[number][1], before[number][1])
+    changed = [
+        not torch.equal(a, b)
+        for (a, _), (b, _) in zip(before, after, strict=True)
+    ]
+    assert sum(changed) > len(LABELS) / 2
 
 
 @pytest.mark.parametrize('within', [{}, WITHIN])
@@ -227,7 +228,7 @@ def test_pseudo_labels_take_the_map_and_the_heads_scores(data, within):
     with torch.no_grad():
         x = torch.from_numpy(image.transpose(2, 0, 1).copy())
         x = model.data_preprocessor(dict(inputs=[x], data_samples=None))
-        stages = model.extract_stages(x['inputs'])
+        stages = model.extract_feat(x['inputs'])
         expected = model.prototype_cam(stages, shown([0, 2])).relu()
         of_all = model.prototype_cam(stages).relu()
     given = [image], [[0, 2]], [1.0], False
@@ -257,10 +258,10 @@ def test_an_image_has_the_same_map_among_others(data):
 def test_a_plain_training_can_be_given_its_map_later(data, plain):
     whole = train(config(data, plain, work_dir=str(data / 'whole'))).model
     cfg = config(data, plain, **{'model.prototype_cam': None})
-    cfg.custom_hooks.pop()
+    del cfg.default_hooks.prototype_cam
     runner = train(cfg)
     state = checkpoint(data / 'work', 'epoch_1.pth')
-    assert not [key for key in state if 'affinity' in key]
+    assert not [key for key in state if 'prototype_cam' in key]
     load_classifier(cfg.model, str(data / 'work/epoch_1.pth'), tiny.CLASSES)
     later = build(config(data, plain).model, bound=False)
     with pytest.raises(ValueError, match=r'lacks .* prototype_cam'):
@@ -333,11 +334,48 @@ def test_no_region_at_all_is_an_error(data):
     assert not runner.model.prototype_cam.filled
 
 
-def test_other_channels_are_an_error_before_training(data):
-    runner = tiny.runner(config(data, **{'model.prototype_cam.channels': 7}))
-    with pytest.raises(ValueError, match=r'channels is 7.*\[8, 16, 32\]'):
+@pytest.mark.parametrize('plain', [True, False])
+def test_other_classes_than_the_datas_are_an_error_before_training(
+    data, plain
+):
+    runner = tiny.runner(
+        config(data, plain, **{'model.cam_head.num_classes': 2})
+    )
+    with pytest.raises(ValueError, match='num_classes'):
         runner.train()
     assert runner.iter == 0
+
+
+def test_the_trained_weights_are_saved_before_the_prototypes_are_made(
+    data, monkeypatch
+):
+    def fail(*args):
+        raise RuntimeError('no prototypes')
+
+    monkeypatch.setattr('mmrca.engine.hooks.prototype_cam_hook.fill', fail)
+    cfg = config(data)
+    with pytest.raises(RuntimeError, match='no prototypes'):
+        train(cfg)
+    monkeypatch.undo()
+    saved = checkpoint(data / 'work', 'epoch_1.pth')
+    assert not saved['prototype_cam.filled']
+    # The same command makes what is missing.
+    cfg.resume = True
+    train(cfg)
+    whole = config(data, work_dir=str(data / 'whole'))
+    train(whole)
+    resumed = checkpoint(data / 'work', 'epoch_1.pth')
+    assert resumed['prototype_cam.filled']
+    for name, value in checkpoint(data / 'whole', 'epoch_1.pth').items():
+        assert torch.equal(resumed[name], value), name
+
+
+def test_a_resumed_checkpoint_keeps_its_optimizer_beside_the_prototypes(data):
+    train(config(data))
+    saved = torch.load(data / 'work/epoch_1.pth', weights_only=False)
+    assert saved['optimizer']['state']
+    assert saved['meta']['epoch'] == 1
+    assert not list((data / 'work').glob('.*.part'))
 
 
 def test_the_hook_without_a_map_is_an_error(data):
@@ -347,7 +385,7 @@ def test_the_hook_without_a_map_is_an_error(data):
 
 def test_a_map_without_its_hook_is_an_error(data):
     cfg = config(data)
-    cfg.custom_hooks.pop()
+    del cfg.default_hooks.prototype_cam
     with pytest.raises(ValueError, match='prototype_cam needs its hook'):
         train(cfg)
 
@@ -364,8 +402,8 @@ def test_no_labels_are_made_with_a_map_that_is_not_filled(data):
 
 def test_there_is_at_least_one_round(data):
     cfg = config(data)
-    cfg.custom_hooks[-1].rounds = 0
-    with pytest.raises(ValueError, match='rounds must be 1 or more'):
+    cfg.default_hooks.prototype_cam.rounds = 0
+    with pytest.raises(ValueError, match=r'PrototypeCAMHook\.rounds is 0'):
         tiny.runner(cfg)
 
 
@@ -374,21 +412,16 @@ def test_there_is_at_least_one_round(data):
 )
 def test_what_is_no_share_is_an_error(data, name, value):
     cfg = config(data)
-    cfg.custom_hooks[-1][name] = value
-    with pytest.raises(ValueError, match=f'{name} must be a number in 0..1'):
+    cfg.default_hooks.prototype_cam[name] = value
+    with pytest.raises(ValueError, match=f'{name} is {value!r}'):
         tiny.runner(cfg)
 
 
 def process(rank: int, world: int, cfg, folder: str) -> None:
-    os.environ |= dict(
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        WORLD_SIZE=str(world),
-        MASTER_ADDR='127.0.0.1',
-        MASTER_PORT=str(PORT),
-    )
     torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo')
+    torch.distributed.init_process_group(
+        'gloo', f'file://{folder}/meeting', rank=rank, world_size=world
+    )
     torch.save(filled(cfg), f'{folder}/{rank}.pth')
     torch.distributed.destroy_process_group()
 

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from torch import Generator, Tensor
 
 
-def kmeans_sklearn(
+def sklearn_kmeans(
     points: Tensor,
     mask: Tensor,
     num_clusters: int,
@@ -42,7 +42,7 @@ def kmeans_sklearn(
         ValueError: One of ``start`` and ``start_valid`` is missing.
     """
     if (start is None) != (start_valid is None):
-        raise ValueError('kmeans_sklearn: start and start_valid go together')
+        raise ValueError('sklearn_kmeans: start and start_valid go together')
     centers = points.new_zeros(len(points), num_clusters, points.shape[2])
     valid = torch.zeros(centers.shape[:2], dtype=torch.bool)
     inertia = torch.zeros(len(points), dtype=points.dtype)
