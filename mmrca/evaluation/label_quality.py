@@ -177,24 +177,33 @@ def count_file(
             or holds a value that is neither a class nor 255. A label whose
             mask is wrong is counted without it.
     """
-    pixels = read_class_map(label)
+    pixels = read_class_map(label, 'label')
     try:
-        counts.add(pixels, mask and read_class_map(mask), normal)
+        truth = None if mask is None else read_class_map(mask, 'mask')
+    except ImageError:
+        counts.add(pixels, None, normal)
+        raise
+    try:
+        counts.add(pixels, truth, normal)
     except ValueError as error:
         raise ImageError(f'label {label}, mask {mask}: {error}') from error
 
 
-def read_class_map(path: Path) -> Tensor:
+def read_class_map(path: Path, what: str) -> Tensor:
     """Read a PNG of class numbers: uint8 [H, W].
+
+    Args:
+        path: The file.
+        what: ``'label'`` or ``'mask'``, for the error.
 
     Raises:
         ImageError: If it cannot be read, or is not 8-bit grey or palette.
     """
-    picture = open_picture(path, 'class map')
+    picture = open_picture(path, what)
     mode, labels = picture.mode, np.array(picture)
     if mode not in ('L', 'P'):
         raise ImageError(
-            f'{path} must be 8-bit grey or with a palette, not {mode}'
+            f'{what} {path} must be 8-bit grey or with a palette, not {mode}'
         )
     return torch.from_numpy(labels)
 

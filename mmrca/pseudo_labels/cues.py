@@ -38,6 +38,7 @@ class ConstantCue:
 
     def __call__(self, cams: Tensor, img_id: str) -> Tensor:
         """Fill a map with the threshold."""
+        assert not isinstance(self.threshold, str), 'chosen before'
         return background_constant(cams, self.threshold)
 
 

@@ -1,7 +1,7 @@
 """Pseudo-labels for a whole data set, in two passes.
 
-The first makes labels and never sees a mask; the second measures the files
-of the first.
+The first makes labels and never sees a mask; the second
+(:mod:`mmrca.pseudo_labels.measurement`) measures the files of the first.
 """
 
 import csv
@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import torch
 from mmengine.config import Config
@@ -19,75 +19,29 @@ from mmengine.registry import init_default_scope
 
 from mmrca.atomic_write import atomic_write, write_json
 from mmrca.checkpoint import load_classifier
-from mmrca.datasets.images import ImageError
-from mmrca.evaluation.label_quality import (
-    LabelCounts,
-    Normals,
-    PerClass,
-    Quality,
-    ScoreCounts,
-    ScoreQuality,
-    count_file,
-    evaluate,
-    read_class_map,
-)
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.pseudo_labels.labels import Labeller
 from mmrca.pseudo_labels.manifest import Claim, claim_folders, digest
+from mmrca.pseudo_labels.measurement import measure
 from mmrca.pseudo_labels.photos import classes_and_palette, photo_infos
-from mmrca.pseudo_labels.pipeline import (
-    Batch,
-    Job,
-    Pipeline,
-    in_threads,
-    run_pipeline,
-)
+from mmrca.pseudo_labels.pipeline import Batch, Job, Pipeline, run_pipeline
 from mmrca.pseudo_labels.settings import Settings, read_settings
 from mmrca.registry import DATASETS
 
 
-class AgainstMasks(TypedDict):
-    """How good labels are, and with saved CAMs what they were made of.
+class Labelled(TypedDict):
+    """The first pass.
 
-    ``refined`` is there with a refinement only.
+    ``edited`` are the IDs of labels without our stamp; they are among those
+    ``kept``. ``errors`` say by ID what is wrong with an image.
     """
 
-    images: int
-    labels: Quality
-    cam: NotRequired[ScoreQuality]
-    refined: NotRequired[ScoreQuality]
-
-
-class Result(TypedDict):
-    """What ``make_pseudo_labels`` did.
-
-    Attributes:
-        config, checkpoint: Their files.
-        background_threshold: If it was chosen, a note that says so.
-        recipe: What the labels depend on.
-        written, kept: Images done now, and earlier.
-        edited: IDs of labels without our stamp, which were kept too.
-        errors: What is wrong with an image, by ID.
-        images: Labels there are.
-        share: Of the pixels per class and ``unlabelled``, in percent.
-        normals: False alarms.
-        against_masks: None without masks.
-    """
-
-    config: str
-    checkpoint: str
-    background_threshold: NotRequired[str]
-    recipe: dict
     written: int
     kept: int
     edited: list[str]
     errors: dict[str, str]
-    images: NotRequired[int]
-    share: NotRequired[PerClass]
-    normals: NotRequired[Normals]
-    against_masks: NotRequired[AgainstMasks | None]
 
 
 def make_pseudo_labels(
@@ -102,7 +56,7 @@ def make_pseudo_labels(
     strict: bool = False,
     workers: int | None = None,
     batch_size: int = 1,
-) -> Result:
+) -> dict:
     """Label every image of ``train_dataloader.dataset``, or of a folder.
 
     A label that is already there and whole is kept, so a stopped run goes
@@ -128,7 +82,10 @@ def make_pseudo_labels(
         batch_size: Images of one size that go through the model together.
 
     Returns:
-        What the record holds.
+        What the record holds: ``config``, ``checkpoint``, the keys of the
+        recipe, maybe ``background_threshold``, and those of
+        :class:`Labelled` and
+        :class:`mmrca.pseudo_labels.measurement.Measured`.
 
     Raises:
         ValueError: If a config key, a file or the checkpoint is wrong, or
@@ -141,7 +98,8 @@ def make_pseudo_labels(
     if workers < 0:
         raise ValueError(f'--workers must be 0 or more, not {workers}.')
     init_default_scope(config.get('default_scope', 'mmseg'))
-    out_dir, cams_dir = (p and Path(p).absolute() for p in (out_dir, cams_dir))
+    out_dir = Path(out_dir).absolute() if out_dir else None
+    cams_dir = Path(cams_dir).absolute() if cams_dir else None
     dataset = None
     if photos:
         infos = photo_infos(photos, [out_dir, cams_dir])
@@ -174,10 +132,10 @@ def make_pseudo_labels(
     _claim_folders(job, inputs, recipe, notes, overwrite)
     pipeline = Pipeline(job, model)
     done = _label(pipeline, batches, workers, strict)
-    errors |= done.pop('errors')
+    errors |= done['errors']
     result = {**notes, **recipe, **done, 'errors': errors}
     if out_dir and get_dist_info()[0] == 0:
-        result |= _measure(pipeline, inputs, errors, workers)
+        result |= measure(pipeline, inputs, errors, workers)
         stop_at(errors, strict)
         record = Path(record or out_dir.parent / f'{out_dir.name}.json')
         record.parent.mkdir(parents=True, exist_ok=True)
@@ -313,11 +271,11 @@ def _label(
     batches: list[list[LabelInput]],
     workers: int,
     strict: bool,
-) -> dict:
+) -> Labelled:
     """Label this process's share of the batches.
 
     Returns:
-        ``written``, ``kept``, ``edited`` and ``errors`` of all processes.
+        What all processes did.
     """
     rank, world = get_dist_info()
     everything = [item for batch in batches for item in batch]
@@ -342,64 +300,6 @@ def _label(
         'edited': [n for n, state in states.items() if state == 'edited'],
         'errors': errors,
     }
-
-
-def _measure(
-    pipeline: Pipeline,
-    inputs: Sequence[LabelInput],
-    errors: dict[str, str],
-    workers: int,
-) -> dict:
-    """Measure the labels, and CAMs where they are kept; adds to ``errors``.
-
-    Returns:
-        ``images``, ``share``, ``normals`` and ``against_masks``.
-    """
-    job = pipeline.job
-    counts = LabelCounts(len(job.classes))
-    labelled = [item for item in inputs if item.img_id not in errors]
-    for item in progress(labelled, 'measuring labels'):
-        normal = None if item.classes is None else not item.classes
-        try:
-            count_file(counts, job.label_file(item), item.mask, normal)
-        except ImageError as error:
-            errors[item.img_id] = f'{error}; its label is not measured'
-    found = None
-    if counts.evaluated:
-        counts.check_masks()
-        found = {
-            'images': counts.evaluated,
-            'labels': evaluate(counts.confusion, job.classes),
-        }
-        measured = [
-            item
-            for item in labelled
-            if item.mask and item.img_id not in errors
-        ]
-        if job.cams_dir:
-            found |= _measure_scores(pipeline, measured, workers)
-    return {
-        'images': counts.images,
-        'share': counts.share(job.classes),
-        'normals': counts.normals(),
-        'against_masks': found,
-    }
-
-
-def _measure_scores(
-    pipeline: Pipeline, items: Sequence[LabelInput], workers: int
-) -> dict:
-    """Measure CAMs before and after refinement: ``cam`` and ``refined``."""
-    job = pipeline.job
-    found = {'cam': ScoreCounts(len(job.classes))}
-    if job.labeller.refinement is not None:
-        found['refined'] = ScoreCounts(len(job.classes))
-    calls = in_threads(pipeline.score, ((item,) for item in items), workers)
-    for item, classes, scores in progress(calls, 'measuring CAMs', len(items)):
-        mask = read_class_map(item.mask)
-        for name, values in zip(found, scores, strict=False):
-            found[name].add(values, classes, mask)
-    return {name: c.evaluate(job.classes) for name, c in found.items()}
 
 
 def _write_classes(

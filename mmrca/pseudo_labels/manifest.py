@@ -170,7 +170,7 @@ def write_manifest(folder: Path, recipe: dict, notes: dict) -> None:
 
 
 def _flat(recipe: dict, prefix: str = '') -> dict:
-    flat = {}
+    flat: dict = {}
     for key, value in recipe.items():
         name = f'{prefix}{key}'
         if isinstance(value, dict) and value:

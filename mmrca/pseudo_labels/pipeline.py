@@ -101,7 +101,9 @@ class Job:
         stamp = read_stamp(self.label_file(item))
         if stamp:
             return [int(number) for number in stamp.split(' ')[1:]]
-        values = read_class_map(self.label_file(item)).unique().tolist()
+        values = (
+            read_class_map(self.label_file(item), 'label').unique().tolist()
+        )
         return [v - 1 for v in values if v not in (0, IGNORE_INDEX)]
 
 

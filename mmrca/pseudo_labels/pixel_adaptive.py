@@ -32,11 +32,9 @@ class PixelAdaptive:
         ] = (1, 2, 4, 8, 12, 24),
         half_resolution: bool = False,
     ) -> None:
-        self.options = dict(
-            iterations=iterations,
-            dilations=dilations,
-            half_resolution=half_resolution,
-        )
+        self.iterations = iterations
+        self.dilations = dilations
+        self.half_resolution = half_resolution
 
     def __call__(
         self, image: np.ndarray, scores: Tensor, classes: Sequence[int]
@@ -45,4 +43,11 @@ class PixelAdaptive:
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         there = scores.to(device)
         pixels = torch.from_numpy(image).permute(2, 0, 1).to(there)
-        return pixel_adaptive(pixels, there, **self.options).to(scores)
+        refined = pixel_adaptive(
+            pixels,
+            there,
+            iterations=self.iterations,
+            dilations=self.dilations,
+            half_resolution=self.half_resolution,
+        )
+        return refined.to(scores)
