@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.datasets.images import load_image
+from mmrca.evaluation.label_quality import read_class_map
 from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.metrics import strict_iou
@@ -30,7 +31,7 @@ from mmrca.ops.threshold import (
     colour_threshold,
 )
 from mmrca.progress import progress
-from mmrca.pseudo_labels.inputs import collect_inputs, data_infos, load_mask
+from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS
 
@@ -92,7 +93,7 @@ def measure(
     how = read_settings(config)
     found, information, agreement, counts, confusion = [], [], [], [], []
     for item in progress(collect_inputs(data_infos(dataset))[0], 'images'):
-        image, mask = load_image(item.path), torch.from_numpy(load_mask(item))
+        image, mask = load_image(item.path), read_class_map(item.mask, 'mask')
         cams = image_cams(model, image, item.classes, how.scales, how.flip)
         pixels = torch.from_numpy(image)
         found.append(colour_threshold(pixels, cams))

@@ -12,14 +12,13 @@ import argparse
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from mmrca.pseudo_labels.dense_crf import dense_crf
+from mmrca.pseudo_labels.dense_crf import DenseCRF
 
 LABELS = (2, 3, 4, 21)
 
@@ -40,7 +39,7 @@ def main() -> None:
     print(f'{len(images)} images, {shapes[0]} to {shapes[-1]}')
     for labels in LABELS:
         compare(images, labels)
-    for name, crf in (('numba', dense_crf), ('pydensecrf', by_pydensecrf)):
+    for name, crf in (('numba', by_numba), ('pydensecrf', by_pydensecrf)):
         thread(name, crf, images, args.threads)
 
 
@@ -89,12 +88,22 @@ def by_pydensecrf(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.array(crf.inference(10)).reshape(scores.shape)
 
 
+def by_numba(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Refine with the defaults."""
+    return DenseCRF()(image, torch.from_numpy(scores)).numpy()
+
+
+def at_half_resolution(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Refine every second pixel."""
+    crf = DenseCRF(half_resolution=True)
+    return crf(image, torch.from_numpy(scores)).numpy()
+
+
 def compare(images: list[np.ndarray], labels: int) -> None:
     """Print cost and agreement for a number of labels."""
     ways: dict[str, Callable] = {
-        'numba': dense_crf,
-        'half resolution': partial(dense_crf, half_resolution=True),
-        'torch': partial(dense_crf, backend='torch'),
+        'numba': by_numba,
+        'half resolution': at_half_resolution,
     }
     for way in ways.values():  # compiles
         way(images[0], rough_scores(images[0], labels))

@@ -24,14 +24,10 @@ from torch import Tensor, nn
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.datasets.images import load_image
+from mmrca.evaluation.label_quality import read_class_map
 from mmrca.inference import image_stages, present_classes
 from mmrca.ops.cam import normalize_cam
-from mmrca.pseudo_labels.inputs import (
-    LabelInput,
-    collect_inputs,
-    data_infos,
-    load_mask,
-)
+from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.registry import DATASETS
 from tools.picture_sheet import heat, paint, save_sheet
 
@@ -79,7 +75,7 @@ def draw(
     cells, shades = nearest_prototypes(model.prototype_cam, stages, present)
     nearest = mmcv.imresize(cells, item.size[::-1], interpolation='nearest')
     painted = [
-        paint(image, load_mask(item), palette),
+        paint(image, read_class_map(item.mask, 'mask').numpy(), palette),
         paint(image, nearest, shades),
     ]
     return [image[..., ::-1], *painted, *maps]

@@ -1,12 +1,12 @@
-"""Labels from the line beside labels from a straightforward script.
+"""Labels from the pipeline beside labels from a straightforward script.
 
     python benchmarks/pseudo_labels.py CONFIG CHECKPOINT
 
 The script does what is usually found: one image and one view a forward, the
 maps of all classes brought to the image's size, pydensecrf over all labels in
 the same process, and at the end one pass over CAMs and masks for each of 20
-thresholds. The line does the same with the classes of the image only, numba's
-CRF, two workers and one pass for 100 thresholds. Both label the config's first
+thresholds. The pipeline makes the labels with the classes of the
+image only, numba's CRF and two threads. Both label the config's first
 images, enlarged to PASCAL VOC's 500 pixels, in turns, so that a busy machine
 slows both of them; the ratio of images a second is taken turn by turn. Needs
 pydensecrf2.
@@ -31,17 +31,15 @@ from torch.nn.functional import interpolate
 
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
+from mmrca.evaluation.label_quality import read_class_map
 from mmrca.ops.metrics import confusion_matrix, strict_iou
 from mmrca.ops.pseudo_label import fuse
-from mmrca.pseudo_labels import labels, line
-from mmrca.pseudo_labels.dense_crf import dense_crf
-from mmrca.pseudo_labels.inputs import (
-    LabelInput,
-    collect_inputs,
-    data_infos,
-    load_mask,
-)
+from mmrca.pseudo_labels import labels, pipeline
+from mmrca.pseudo_labels.dense_crf import DenseCRF
+from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
+from mmrca.pseudo_labels.labels import Labeller
 from mmrca.pseudo_labels.photos import classes_and_palette
+from mmrca.pseudo_labels.pipeline import Batch, Job, Pipeline, run_pipeline
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import DATASETS
 
@@ -77,15 +75,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = load_classifier(config.model, args.checkpoint, classes)
         (root / 'ours').mkdir()
         (root / 'script').mkdir()
-        job = line.Job(
-            SETTINGS, config.model.to_dict(), args.checkpoint, classes,
-            palette, '', root / 'ours', None,
-        )  # fmt: skip
+        job = Job(
+            Labeller(SETTINGS), classes, palette, '', root / 'ours', None
+        )
         ratios = compare(job, model, turns, args.workers)
         # All images at once: start and end of the queue count less.
         gains = [
-            by_line(job, model, items, 1)
-            / by_line(job, model, items, args.workers)
+            by_pipeline(job, model, items, 1)
+            / by_pipeline(job, model, items, args.workers)
             for _ in turns
         ]
         equal = agreement(root, items)
@@ -95,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'images a second, equal labels {100 * np.mean(equal):.3f} % '
         f'(worst image {100 * min(equal):.3f} %)'
     )
-    print(f'{args.workers} workers: {spread(gains)} times the speed of 1')
+    print(f'{args.workers} threads: {spread(gains)} times the speed of 1')
 
 
 def enlarged(config: Config, root: Path, count: int) -> Iterator[LabelInput]:
@@ -107,20 +104,19 @@ def enlarged(config: Config, root: Path, count: int) -> Iterator[LabelInput]:
         height, width = (round(side * factor) for side in item.size)
         image = mmcv.imresize(mmcv.imread(item.path), (width, height))
         mask = mmcv.imresize(
-            load_mask(item), (width, height), interpolation='nearest'
+            read_class_map(item.mask, 'mask').numpy(),
+            (width, height),
+            interpolation='nearest',
         )
         path, mask_path = (root / f'{item.img_id}.{s}' for s in ('jpg', 'png'))
         cv2.imwrite(str(path), image)
         cv2.imwrite(str(mask_path), mask)
-        info = {**item.info, 'seg_map_path': str(mask_path)}
-        yield LabelInput(
-            item.img_id, str(path), item.classes, (height, width), info,
-            str(mask_path), None,
-        )  # fmt: skip
+        size = (height, width)
+        yield LabelInput(item.img_id, str(path), item.classes, size, mask_path)
 
 
 def compare(
-    job: line.Job,
+    job: Job,
     model: nn.Module,
     turns: Sequence[Sequence[LabelInput]],
     workers: int,
@@ -135,34 +131,29 @@ def compare(
         start = time.perf_counter()
         script(job, model, turn)
         theirs = (time.perf_counter() - start) / len(turn)
-        ours = by_line(job, model, turn, workers)
+        ours = by_pipeline(job, model, turn, workers)
         ratios.append(theirs / ours)
         print(
-            f'script {1 / theirs:.2f} images a second, line {1 / ours:.2f}',
+            f'images a second: script {1 / theirs:.2f}, '
+            f'pipeline {1 / ours:.2f}',
             flush=True,
         )
     return ratios
 
 
-def by_line(
-    job: line.Job, model: nn.Module, turn: Sequence[LabelInput], workers: int
+def by_pipeline(
+    job: Job, model: nn.Module, turn: Sequence[LabelInput], workers: int
 ) -> float:
-    """Measure seconds an image, without the start of the workers."""
-    first = turn[: 2 * workers]
-    batches = [line.Batch([i], {i.img_id}) for i in [*first, *turn]]
-    records = line.run_line(job, batches, model, workers)
-    for _ in first:
-        next(records)
+    """Measure seconds an image."""
+    batches = [Batch([item], {item.img_id}) for item in turn]
     start = time.perf_counter()
-    for record in records:
-        assert 'fault' not in record, record
+    for outcome in run_pipeline(Pipeline(job, model), batches, workers):
+        assert outcome.error is None, outcome
     return (time.perf_counter() - start) / len(turn)
 
 
 @torch.no_grad()
-def script(
-    job: line.Job, model: nn.Module, items: Sequence[LabelInput]
-) -> None:
+def script(job: Job, model: nn.Module, items: Sequence[LabelInput]) -> None:
     """Label and evaluate the way a short script does."""
     folder, count = job.out_dir.parent / 'script', model.num_classes
     cams = {}
@@ -189,8 +180,9 @@ def script(
         scores = np.concatenate(
             [np.full((1, *item.size), 0.3, np.float32), total.numpy()]
         )
-        refined = dense_crf(image[..., ::-1], scores, backend='pydensecrf')
-        found = refined.argmax(0).astype(np.uint8)
+        crf = DenseCRF(backend='pydensecrf')
+        refined = crf(image[..., ::-1], torch.from_numpy(scores))
+        found = refined.numpy().argmax(0).astype(np.uint8)
         Image.fromarray(found).save(folder / f'{item.img_id}.png')
     for step in range(THRESHOLDS):
         confusion = 0
@@ -198,7 +190,7 @@ def script(
             maps = torch.from_numpy(cams[item.img_id])
             cue = torch.full(item.size, step / THRESHOLDS)
             found = fuse(maps, cue, range(count), 0)
-            mask = torch.from_numpy(load_mask(item))
+            mask = read_class_map(item.mask, 'mask')
             confusion += confusion_matrix(found, mask, count + 1)
         strict_iou(confusion).nanmean()
 
@@ -215,10 +207,8 @@ def agreement(root: Path, items: Sequence[LabelInput]) -> list[float]:
     return equal
 
 
-def shares(
-    job: line.Job, model: nn.Module, items: Sequence[LabelInput]
-) -> None:
-    """Print which stage of the line takes how much of its time."""
+def shares(job: Job, model: nn.Module, items: Sequence[LabelInput]) -> None:
+    """Print which stage takes how much of its time."""
     spent: Counter = Counter()
 
     def timed(name: str, function: Callable) -> Callable:
@@ -231,16 +221,17 @@ def shares(
         return call
 
     stages = {
-        'load_image': line, 'infer_cams': line, 'enlarge_cams': labels,
-        'label_pixels': labels, 'write_label': line, 'load_mask': line,
-        'measure': line,
-    }  # fmt: skip
+        'load_image': pipeline,
+        'infer_cams': pipeline,
+        'enlarge_cams': labels,
+        'write_label': pipeline,
+    }
     kept = {name: getattr(home, name) for name, home in stages.items()}
     for name, home in stages.items():
         setattr(home, name, timed(name, kept[name]))
     try:
         for item in items:
-            line.Line(job, model).whole(line.Batch([item], {item.img_id}))
+            Pipeline(job, model)(Batch([item], {item.img_id}))
     finally:
         for name, home in stages.items():
             setattr(home, name, kept[name])

@@ -8,7 +8,6 @@ Shape shorthand: H x W pixels, h x w cells, L classes of the model, C classes
 of the image, S scales.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmrca.atomic_write import atomic_write
 from mmrca.ops.cam import normalize_cams
 
 
@@ -160,10 +160,7 @@ def _resize(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def enlarge_cams(
-    cams: Cams,
-    size: tuple[int, int],
-    normalization: str,
-    device: str = 'cpu',
+    cams: Cams, size: tuple[int, int], normalization: str
 ) -> Tensor:
     """Bring the maps of all scales to the image's size, sum and normalise.
 
@@ -171,18 +168,16 @@ def enlarge_cams(
         cams: From :func:`infer_cams`.
         size: H and W.
         normalization: As :func:`mmrca.ops.cam.normalize_cams`.
-        device: Where to compute.
 
     Returns:
         float32 [C, H, W] in 0..1. A class whose logits are nowhere positive
         is 0 everywhere.
     """
-    total = torch.zeros(len(cams.classes), *size, device=device)
+    total = torch.zeros(len(cams.classes), *size)
     if not cams.classes:
         return total
     for maps in cams.maps:
-        maps = maps[None].to(device).float()
-        total += F.interpolate(maps, size, mode='bilinear')[0]
+        total += F.interpolate(maps[None].float(), size, mode='bilinear')[0]
     return normalize_cams(total, normalization)
 
 
@@ -196,13 +191,8 @@ def save_cams(path: Path, cams: Cams) -> None:
     arrays = {f'cam_{i}': m.numpy() for i, m in enumerate(cams.maps)}
     arrays['classes'] = np.array(cams.classes, dtype=np.int64)
     arrays['scores'] = cams.scores.numpy()
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        with part.open('wb') as file:
-            np.savez(file, **arrays)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path) as part, part.open('wb') as file:
+        np.savez(file, **arrays)
 
 
 def read_cams(path: Path, classes: Sequence[int] | None) -> Cams | None:

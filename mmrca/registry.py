@@ -64,3 +64,15 @@ WEIGHT_INITIALIZERS = Registry(
     scope='mmrca',
     locations=['mmrca.checkpoint'],
 )
+# Only mmrca builds these, so they are children of no registry.
+CUES = Registry(
+    'background cue', scope='mmrca', locations=['mmrca.pseudo_labels.cues']
+)
+REFINEMENTS = Registry(
+    'refinement',
+    scope='mmrca',
+    locations=[
+        'mmrca.pseudo_labels.dense_crf',
+        'mmrca.pseudo_labels.pixel_adaptive',
+    ],
+)

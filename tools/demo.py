@@ -30,14 +30,10 @@ from torch import Tensor, nn
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import load_config, run
 from mmrca.datasets.images import load_image
+from mmrca.evaluation.label_quality import read_class_map
 from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.launch import die_with_parent
-from mmrca.pseudo_labels.inputs import (
-    LabelInput,
-    collect_inputs,
-    data_infos,
-    load_mask,
-)
+from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS
 
@@ -127,7 +123,8 @@ def _train(root: Path, name: str, config: Path) -> list[str | Path]:
 def _label(root: Path, name: str, config: Path) -> list[str | Path]:
     checkpoint = root / name / 'last.pth'
     out = ['--out-dir', root / f'labels_{name}', '--overwrite']
-    return [TOOLS / 'make_pseudo_labels.py', config, checkpoint, *out]
+    cams = ['--cams', root / f'cams_{name}']
+    return [TOOLS / 'make_pseudo_labels.py', config, checkpoint, *out, *cams]
 
 
 def _test(root: Path, name: str) -> list[str | Path]:
@@ -260,7 +257,7 @@ def draw_sheet(root: Path) -> Path:
             Image.open(root / 'labels_rca' / f'{item.img_id}.png')
         )
         output = inference_model(deeplab, image).pred_sem_seg.data[0].numpy()
-        masks = [pseudo, output, load_mask(item)]
+        masks = [pseudo, output, read_class_map(item.mask, 'mask').numpy()]
         painted = [paint(image, mask, palette) for mask in masks]
         rows.append([image[..., ::-1], *maps, *painted])
     titles = (

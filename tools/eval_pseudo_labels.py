@@ -7,16 +7,19 @@ nothing is unlabelled both mIoUs are MMSegmentation's.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mmrca.datasets.list_writer import read_names
 from prettytable import PrettyTable
+from torch import Tensor
 
+from mmrca.atomic_write import write_json
 from mmrca.cli import existing_file, run
-from mmrca.evaluation.label_quality import evaluate
-from mmrca.pseudo_labels.folders import compare_folders, trim
+from mmrca.evaluation.label_quality import LabelCounts, count_file, evaluate
+from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.progress import progress
 
 COLUMNS = dict(
     IoU_labelled='IoU labelled',
@@ -45,7 +48,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='names of the classes without the background, one a line '
         '[their numbers]',
     )
-    parser.add_argument('--json', metavar='OUT', help='file for the figures')
+    parser.add_argument('--json', metavar='OUT', help='file for the metrics')
     return parser.parse_args(argv)
 
 
@@ -58,22 +61,80 @@ def class_names(path: str | None) -> list[str] | None:
 
 
 def show(percent: float | None) -> str:
-    """Write a figure with two digits."""
+    """Write a percentage with two digits."""
     return 'nan' if percent is None else f'{percent:.2f}'
 
 
-def report(figures: dict) -> str:
-    """Lay out the figures."""
+def count(pred_dir: Path, gt_dir: Path, names: Sequence[str]) -> LabelCounts:
+    """Count the pixels of the labels of a split against its masks.
+
+    Raises:
+        FileNotFoundError: If a folder or a file is missing.
+        ValueError: If a file is not a class map, or of another size than its
+            mask, or no mask shows a class.
+    """
+    for folder in (pred_dir, gt_dir):
+        if not folder.is_dir():
+            raise FileNotFoundError(f'folder {folder} does not exist')
+        missing = [n for n in names if not (folder / f'{n}.png').is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'{len(missing)} of the {len(names)} PNGs of the split are '
+                f'not in {folder}, first {missing[0]}.png; complete it or '
+                'shorten the split'
+            )
+    counts = LabelCounts(IGNORE_INDEX)
+    for name in progress(names, 'labels'):
+        count_file(counts, pred_dir / f'{name}.png', gt_dir / f'{name}.png')
+    counts.check_masks()
+    return counts
+
+
+def trim(confusion: Tensor, num_classes: int | None) -> Tensor:
+    """Leave out the classes that do not exist.
+
+    Args:
+        confusion: [255, 256].
+        num_classes: C with the background; by default up to the highest
+            number that occurs.
+
+    Returns:
+        [C, C+1].
+
+    Raises:
+        ValueError: If a number of C or more occurs.
+    """
+    used = confusion.sum(1) + confusion[:, :-1].sum(0)
+    highest = int(used.nonzero().max()) if used.any() else 0
+    size = num_classes or highest + 1
+    if highest >= size:
+        raise ValueError(
+            f'the labels or masks hold {highest}, but there are {size} '
+            'classes with the background'
+        )
+    return torch.cat([confusion[:size, :size], confusion[:size, -1:]], dim=1)
+
+
+def report(metrics: dict) -> str:
+    """Lay out the metrics."""
     table = PrettyTable()
-    table.add_column('Class', list(figures['IoU_strict']))
+    table.add_column('Class', list(metrics['IoU_strict']))
     for key, title in COLUMNS.items():
-        table.add_column(title, [show(v) for v in figures[key].values()])
-    return (
-        f'{table}\n{figures["images"]} images, in percent:\n'
-        f'  mIoU over labelled pixels      {show(figures["mIoU_labelled"])}\n'
-        f'  mIoU, unlabelled pixels wrong  {show(figures["mIoU_strict"])}\n'
-        f'  coverage                       {show(figures["coverage"])}'
+        table.add_column(title, [show(v) for v in metrics[key].values()])
+    text = (
+        f'{table}\n{metrics["images"]} images, in percent:\n'
+        f'  mIoU over labelled pixels      {show(metrics["mIoU_labelled"])}\n'
+        f'  mIoU, unlabelled pixels wrong  {show(metrics["mIoU_strict"])}\n'
+        f'  coverage                       {show(metrics["coverage"])}'
     )
+    normals = metrics['normals']
+    if normals['images']:
+        text += (
+            f'\n{normals["images"]} masks show no class; labels with pixels '
+            f'of one: {show(normals["with_foreground"])}, share of such '
+            f'pixels: {show(normals["foreground"])}'
+        )
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -81,13 +142,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     names = read_names(existing_file(args.split, 'split'))
     classes = class_names(args.classes)
-    counts = compare_folders(args.pred_dir, args.gt_dir, names)
-    counts = trim(counts, classes and len(classes))
-    classes = classes or [str(number) for number in range(len(counts))]
-    figures = {'images': len(names), **evaluate(counts, classes)}
+    counts = count(args.pred_dir, args.gt_dir, names)
+    confusion = trim(counts.confusion, classes and len(classes))
+    classes = classes or [str(number) for number in range(len(confusion))]
+    metrics = {
+        'images': counts.images,
+        **evaluate(confusion, classes),
+        'normals': counts.normals(),
+    }
     if args.json:
-        Path(args.json).write_text(json.dumps(figures, indent=2) + '\n')
-    print(report(figures))
+        write_json(args.json, metrics)
+    print(report(metrics))
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.launch import add_launcher, join
 from mmrca.pseudo_labels.maker import make_pseudo_labels
 
-_NAMED = 20  # images at fault that are named on the screen
+_NAMED = 20  # errors that are shown on the screen
 _STAGES = {'labels': 'labels', 'cam': 'CAM', 'refined': 'after refinement'}
 
 
@@ -47,7 +47,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--cams',
         metavar='DIR',
         help='folder for the CAMs at low resolution: those that are there '
-        'are taken, the others computed and saved',
+        'are taken, the others computed and saved. Where there are masks, '
+        'CAMs are measured too, before and after refinement',
     )
     parser.add_argument(
         '--only-cams',
@@ -57,14 +58,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--json',
         metavar='OUT',
-        help='file for settings and figures [DIR.json, beside DIR]; curves '
-        'over the threshold lie beside it',
+        help='file for settings and metrics [DIR.json, beside DIR]',
     )
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help="delete the data set's labels in DIR and make all of them anew; "
-        'CAMs too if they are of other settings',
+        help="delete the data set's labels in DIR, edited ones too, and make "
+        'all of them anew; CAMs too if they are of other settings',
     )
     parser.add_argument(
         '--strict',
@@ -76,7 +76,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--workers',
         type=int,
         metavar='N',
-        help='processes besides this one [one a core; 0 for few images]',
+        help='threads [one a core]',
     )
     parser.add_argument(
         '--batch-size',
@@ -104,7 +104,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def class_table(result: dict) -> str:
-    """Lay out the figures per class, in percent.
+    """Lay out the metrics per class, in percent.
 
     Args:
         result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
@@ -122,7 +122,7 @@ def class_table(result: dict) -> str:
         'IoU of CAM': ('cam', 'IoU_strict'),
     }
     for title, (stage, key) in columns.items():
-        if found:
+        if stage in found:
             values = [_show(found[stage][key][name]) for name in names]
             table.add_column(title, [*values, ''])
     return table.get_string()
@@ -140,18 +140,39 @@ def closing_lines(result: dict) -> str:
     ]
     if 'background_threshold' in result:
         lines.append(f'background threshold {result["background_threshold"]}')
-    found = result.get('against_masks')
-    if found:
-        lines += _against_masks(found)
-    elif 'share' in result:
-        lines.append('no masks to evaluate with')
-    faults = result['faults']
-    if faults:
-        lines.append(f'{len(faults)} images at fault:')
-        lines += [f'  {text}' for text in [*faults.values()][:_NAMED]]
-    if len(faults) > _NAMED:
-        lines.append(f'  and {len(faults) - _NAMED} more, see the JSON file')
+    edited = result['edited']
+    if edited:
+        lines.append(
+            f'{len(edited)} labels without our stamp were kept, such as '
+            f'{edited[0]}.png: --overwrite replaces them'
+        )
+    if 'share' in result:
+        lines += _quality(result)
+    errors = result['errors']
+    if errors:
+        lines.append(f'{len(errors)} images at fault:')
+        lines += [f'  {text}' for text in [*errors.values()][:_NAMED]]
+    if len(errors) > _NAMED:
+        lines.append(f'  and {len(errors) - _NAMED} more, see the JSON file')
     return '\n'.join(lines)
+
+
+def _quality(result: dict) -> list[str]:
+    lines = []
+    normals, found = result['normals'], result['against_masks']
+    if normals['images']:
+        lines.append(
+            f'{normals["images"]} images show none of the classes; '
+            f'{_show(normals["with_foreground"])} % of their labels have '
+            f'pixels of a class, {_show(normals["foreground"])} % of their '
+            'pixels'
+        )
+    if found is None:
+        return [*lines, 'no masks to evaluate with']
+    lines += _against_masks(found)
+    if 'cam' not in found:
+        lines.append('--cams DIR keeps the CAMs and measures them too')
+    return lines
 
 
 def _against_masks(found: dict) -> list[str]:
@@ -160,14 +181,14 @@ def _against_masks(found: dict) -> list[str]:
     )
     table.align[''] = 'l'
     for stage, title in _STAGES.items():
-        figures = found[stage]
-        if figures:
-            best = figures.get('best_with_masks')
+        quality = found.get(stage)
+        if quality:
+            best = quality.get('best_with_masks')
             table.add_row(
                 [
                     title,
                     *(
-                        _show(figures[key])
+                        _show(quality[key])
                         for key in ('mIoU_labelled', 'mIoU_strict', 'coverage')
                     ),
                     best
@@ -187,7 +208,7 @@ def _show(percent: float | None) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Make the labels and print the figures."""
+    """Make the labels and print how good they are."""
     args = parse_args(argv)
     config = load_config(args.config, args.cfg_options)
     existing_file(args.checkpoint, 'checkpoint')
@@ -208,7 +229,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.out_dir:
             print(class_table(result))
         print(closing_lines(result))
-    if result['faults']:
+    if result['errors']:
         sys.exit(1)
 
 

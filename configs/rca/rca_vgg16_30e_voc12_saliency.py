@@ -13,7 +13,7 @@ pseudo_label = dict(
         _delete_=True,
         type='saliency',
         dir='data/VOCdevkit/VOC2012/Saliency',
-        conflict=True,
     ),
     conflict=0.9,
+    background_conflict=True,
 )

@@ -1,22 +1,19 @@
-"""How good pseudo-labels are, and the CAMs that they were made of.
-
-Counts are taken image by image, as sparse records that are kept in a journal
-beside the labels: so a run that goes on where another stopped ends with the
-figures of all its images.
+"""How good pseudo-labels are, and the scores that they were made of.
 
 Shape shorthand: L classes of the data set, C classes of an image, H x W
 pixels, T thresholds.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mmrca.datasets.images import ImageError, open_picture
 from mmrca.ops.cam import histogram_confusion, threshold_histogram
 from mmrca.ops.metrics import (
     confusion_matrix,
@@ -27,224 +24,260 @@ from mmrca.ops.metrics import (
     strict_iou,
 )
 from mmrca.ops.pseudo_label import IGNORE_INDEX, fuse
-from mmrca.pseudo_labels.labels import Label
 
 THRESHOLDS = 100
-_JOURNAL = 'figures*.jsonl'
-_CURVES = ('cam', 'refined')
+PerClass = dict[str, float | None]
 
 
-def measure(
-    labels: Tensor,
-    label: Label,
-    classes: Sequence[int],
-    mask: Tensor | None,
-    num_classes: int,
-) -> dict:
-    """Count the pixels of one image.
+class Quality(TypedDict):
+    """Labels against masks, in percent; None for a class that has no value.
 
-    Args:
-        labels: uint8 [H, W], the pseudo-label.
-        label: What it was made of, maybe at a smaller size.
-        classes: The C class numbers, 0-based.
-        mask: The true mask [H, W], 255 where ignored; None if there is none.
-        num_classes: L + 1, with the background.
-
-    Returns:
-        Sparse counts by name, as JSON.
-
-    Raises:
-        ValueError: If the mask holds a value that is no class.
-    """
-    pixels = labels.flatten().bincount(minlength=IGNORE_INDEX + 1)
-    counts = {'pixels': pixels}
-    if mask is not None:
-        counts['labels'] = confusion_matrix(labels, mask, num_classes)
-        small = _shrink(mask, label.cams)
-        maps = {'cam': torch.cat([label.cue[None], label.cams])}
-        if label.refined is not None:
-            maps['refined'] = label.refined
-        for name, scores in maps.items():
-            scores = scores.cpu()
-            plain = fuse(scores[1:], scores[0], classes, margin=0)
-            counts[name] = confusion_matrix(plain, small, num_classes)
-            counts[f'{name}_curve'] = _histogram(
-                scores[1:], classes, small, num_classes - 1
-            )
-    return {name: _sparse(count) for name, count in counts.items()}
-
-
-def _shrink(mask: Tensor, maps: Tensor) -> Tensor:
-    if maps.shape[-2:] == mask.shape:
-        return mask
-    return interpolate(mask[None, None], maps.shape[-2:], mode='nearest')[0, 0]
-
-
-def _histogram(
-    maps: Tensor, classes: Sequence[int], mask: Tensor, num_classes: int
-) -> Tensor:
-    if len(maps):
-        score, winner = maps.max(dim=0)
-        winner = torch.tensor(classes)[winner]
-    else:
-        score = torch.zeros(mask.shape)
-        winner = torch.zeros(mask.shape, dtype=torch.int64)
-    return threshold_histogram(score, winner, mask, num_classes, THRESHOLDS)
-
-
-def _sparse(counts: Tensor) -> list[list[int]]:
-    flat = counts.flatten()
-    cells = flat.nonzero()[:, 0]
-    return [cells.tolist(), flat[cells].tolist()]
-
-
-class Journal:
-    """The records of a folder's labels, one JSON line each.
-
-    Args:
-        folder: Of the labels.
-        rank: This process; each writes a file of its own.
+    ``labelled`` looks at labelled pixels only, ``strict`` counts unlabelled
+    ones as wrong.
     """
 
-    def __init__(self, folder: Path, rank: int = 0) -> None:
-        self.folder = folder
-        self.path = folder / f'figures{rank}.jsonl'
-
-    def add(self, record: dict) -> None:
-        """Append a record, which names its ``image``.
-
-        The line starts with its end, as the one before may be cut off.
-        """
-        with self.path.open('a') as file:
-            file.write('\n' + json.dumps(record, separators=(',', ':')))
-
-    def read(self) -> dict[str, dict]:
-        """Read the records of all processes, by image; cut-off ones are not.
-
-        Of several records of an image the one of the newest file, and in it
-        the last, counts.
-        """
-        records = {}
-        files = sorted(
-            self.folder.glob(_JOURNAL), key=lambda path: path.stat().st_mtime
-        )
-        for path in files:
-            for line in path.read_text().splitlines():
-                try:
-                    record = json.loads(line)
-                    records[record['image']] = record
-                except (ValueError, KeyError, TypeError):
-                    continue
-        return records
-
-    def clear(self) -> None:
-        """Forget the records of all processes."""
-        for path in self.folder.glob(_JOURNAL):
-            path.unlink()
+    mIoU_labelled: float | None
+    mIoU_strict: float | None
+    coverage: float
+    IoU_labelled: PerClass
+    IoU_strict: PerClass
+    precision: PerClass
+    recall: PerClass
 
 
-class Tally:
-    """Counts over the labels of a data set.
+class Best(TypedDict):
+    """The constant background threshold that the masks would choose."""
+
+    threshold: float
+    mIoU: float | None
+
+
+class ScoreQuality(Quality):
+    """Scores against masks.
+
+    ``curve`` holds the mIoU at T constant background thresholds, 0, 1 / T,
+    ..., (T - 1) / T.
+    """
+
+    best_with_masks: Best
+    curve: list[float | None]
+
+
+class Normals(TypedDict):
+    """False alarms: what labels of images without any class show.
+
+    The share of these images with a pixel of a class, and the share of such
+    pixels in them, in percent.
+    """
+
+    images: int
+    with_foreground: float | None
+    foreground: float | None
+
+
+class LabelCounts:
+    """Counts the pixels of labels, image by image.
 
     Args:
-        records: Of its images, from :func:`measure`.
         num_classes: L + 1, with the background.
 
     Attributes:
-        images: Images counted.
+        images: Labels counted.
         evaluated: Of these, the ones that have a mask.
-        counts: int64 sums by name: ``pixels`` [256]; against the masks
-            ``labels``, ``cam`` and ``refined`` [L+1, L+2] and, at T constant
-            thresholds, ``cam_curve`` and ``refined_curve`` [T, L+1, L+2].
-            Names that no record has are missing.
+        pixels: int64 [256], by value.
+        confusion: int64 [L + 1, L + 2], labels against masks.
     """
 
-    def __init__(self, records: Sequence[dict], num_classes: int) -> None:
-        square = (num_classes, num_classes + 1)
-        cube = (THRESHOLDS + 1, num_classes, num_classes - 1)
-        shapes: dict[str, tuple[int, ...]] = {'pixels': (IGNORE_INDEX + 1,)}
-        shapes |= dict.fromkeys(('labels', *_CURVES), square)
-        shapes |= {f'{name}_curve': cube for name in _CURVES}
-        self.images = len(records)
-        self.evaluated = sum('labels' in record for record in records)
-        self.counts: dict[str, Tensor] = {}
-        for name, shape in shapes.items():
-            parts = [r[name] for r in records if name in r]
-            if parts:
-                self.counts[name] = _sum(parts, shape)
-        for name in (f'{name}_curve' for name in _CURVES):
-            if name in self.counts:
-                self.counts[name] = histogram_confusion(self.counts[name])
+    def __init__(self, num_classes: int) -> None:
+        self.images = self.evaluated = 0
+        self.pixels = torch.zeros(IGNORE_INDEX + 1, dtype=torch.int64)
+        self.confusion = torch.zeros(
+            num_classes, num_classes + 1, dtype=torch.int64
+        )
+        self._ignored = 0
+        self._normals = self._alarms = 0
+        self._normal_pixels = self._alarm_pixels = 0
+
+    def add(
+        self, label: Tensor, mask: Tensor | None, normal: bool | None = None
+    ) -> None:
+        """Count one image.
+
+        Args:
+            label: uint8 [H, W].
+            mask: The true mask [H, W], None without.
+            normal: Whether the image shows no class; None to see from the
+                mask.
+
+        Raises:
+            ValueError: If the sizes differ, or a value is neither a class
+                nor 255; the mask is then not counted.
+        """
+        self.images += 1
+        self.pixels += label.flatten().bincount(minlength=IGNORE_INDEX + 1)
+        if normal is None and mask is not None:
+            normal = not _foreground(mask)
+        if normal:
+            alarm = _foreground(label)
+            self._normals += 1
+            self._alarms += alarm > 0
+            self._normal_pixels += label.numel()
+            self._alarm_pixels += alarm
+        if mask is not None:
+            size = len(self.confusion)
+            self.confusion += confusion_matrix(label, mask, size)
+            self._ignored += int((mask == IGNORE_INDEX).sum())
+            self.evaluated += 1
+
+    def check_masks(self) -> None:
+        """Raise unless a mask shows a class.
+
+        Raises:
+            ValueError: If the masks hold 0 and 255 only, as drawing tools
+                write them.
+        """
+        if self._ignored and not self.confusion[1:].sum():
+            raise ValueError(
+                'no mask shows a class: they hold 0 and 255 only, and 255 '
+                'means ignored; write class 1 as the value 1 to measure with '
+                'them.'
+            )
+
+    def share(self, classes: Sequence[str]) -> PerClass:
+        """Share of the pixels per class and ``unlabelled``, in percent."""
+        share = _percent(self.pixels.double() / self.pixels.sum())
+        found = dict(zip(classes, share, strict=False))
+        return {**found, 'unlabelled': share[IGNORE_INDEX]}
+
+    def normals(self) -> Normals:
+        """Sum up the false alarms."""
+        return {
+            'images': self._normals,
+            'with_foreground': _ratio(self._alarms, self._normals),
+            'foreground': _ratio(self._alarm_pixels, self._normal_pixels),
+        }
 
 
-def _sum(parts: Sequence[list[list[int]]], shape: tuple[int, ...]) -> Tensor:
-    total = torch.zeros(shape, dtype=torch.int64)
-    flat = total.view(-1)
-    for cells, counts in parts:
-        flat.index_add_(0, torch.tensor(cells), torch.tensor(counts))
-    return total
-
-
-def summarize(tally: Tally, classes: Sequence[str]) -> dict:
-    """Turn counts into figures, all of them in percent.
+def count_file(
+    counts: LabelCounts,
+    label: Path,
+    mask: Path | None,
+    normal: bool | None = None,
+) -> None:
+    """Count the pixels of a label PNG.
 
     Args:
-        tally: The counts.
-        classes: The data set's classes, ``'background'`` first.
+        counts: Added to.
+        label: File of class numbers, 255 where unlabelled.
+        mask: The same with the truth, None without.
+        normal: As for :meth:`LabelCounts.add`.
 
-    Returns:
-        ``images``; ``share`` of the pixels per class and ``unlabelled``; and
-        ``against_masks``, None without masks: ``images``, and for ``labels``,
-        ``cam`` and ``refined`` (None without refinement) what
-        :func:`evaluate` returns. The latter two leave no pixel open; they
-        have ``best_with_masks`` too: the ``threshold`` of a constant
-        background that the masks would choose, with its ``mIoU``.
+    Raises:
+        ImageError: If a file is missing, cannot be read, has another size
+            or holds a value that is neither a class nor 255. A label whose
+            mask is wrong is counted without it.
     """
-    pixels = tally.counts['pixels']
-    share = _percent(pixels.double() / pixels.sum())
-    figures: dict = {
-        'images': tally.images,
-        'share': dict(zip(classes, share, strict=False)),
-        'against_masks': None,
-    }
-    figures['share']['unlabelled'] = share[IGNORE_INDEX]
-    if tally.evaluated:
-        stages: dict = {'images': tally.evaluated}
-        stages['labels'] = evaluate(tally.counts['labels'], classes)
-        for name in _CURVES:
-            stages[name] = _stage(tally, name, classes)
-        figures['against_masks'] = stages
-    return figures
+    pixels = read_class_map(label, 'label')
+    try:
+        truth = None if mask is None else read_class_map(mask, 'mask')
+    except ImageError:
+        counts.add(pixels, None, normal)
+        raise
+    try:
+        counts.add(pixels, truth, normal)
+    except ValueError as error:
+        raise ImageError(f'label {label}, mask {mask}: {error}') from error
 
 
-def _stage(tally: Tally, name: str, classes: Sequence[str]) -> dict | None:
-    if name not in tally.counts:
-        return None
-    curve = mean_ious(tally.counts[f'{name}_curve'])
-    best = {
-        'threshold': int(curve.argmax()) / THRESHOLDS,
-        'mIoU': _percent(curve.max()),
-    }
-    figures = evaluate(tally.counts[name], classes)
-    return {**figures, 'best_with_masks': best}
-
-
-def mean_ious(curve: Tensor) -> Tensor:
-    """Compute the mIoU at each threshold: [T, L+1, L+2] -> [T] in 0..1."""
-    return torch.stack([strict_iou(c).nanmean() for c in curve])
-
-
-def evaluate(confusion: Tensor, classes: Sequence[str]) -> dict:
-    """Turn pixel counts of labels into figures, all of them in percent.
+def read_class_map(path: Path, what: str) -> Tensor:
+    """Read a PNG of class numbers: uint8 [H, W].
 
     Args:
-        confusion: [L+1, L+2], labels against the masks.
+        path: The file.
+        what: ``'label'`` or ``'mask'``, for the error.
+
+    Raises:
+        ImageError: If it cannot be read, or is not 8-bit grey or palette.
+    """
+    picture = open_picture(path, what)
+    mode, labels = picture.mode, np.array(picture)
+    if mode not in ('L', 'P'):
+        raise ImageError(
+            f'{what} {path} must be 8-bit grey or with a palette, not {mode}'
+        )
+    return torch.from_numpy(labels)
+
+
+class ScoreCounts:
+    """Counts how well scores tell classes and background apart.
+
+    Args:
+        num_classes: L + 1, with the background.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self.confusion = torch.zeros(
+            num_classes, num_classes + 1, dtype=torch.int64
+        )
+        self.histogram = torch.zeros(
+            THRESHOLDS + 1, num_classes, num_classes - 1, dtype=torch.int64
+        )
+
+    def add(
+        self, scores: Tensor, classes: Sequence[int], mask: Tensor
+    ) -> None:
+        """Count one image.
+
+        Args:
+            scores: [C+1, h, w], background first, maybe at a smaller size
+                than the mask.
+            classes: The C class numbers, 0-based.
+            mask: The true mask [H, W].
+        """
+        size = len(self.confusion)
+        if scores.shape[1:] != mask.shape:
+            mask = interpolate(mask[None, None], scores.shape[1:])[0, 0]
+        labels = fuse(scores[1:], scores[0], classes, margin=0)
+        self.confusion += confusion_matrix(labels, mask, size)
+        if classes:
+            score, best = scores[1:].max(dim=0)
+            winner = torch.tensor(classes)[best]
+        else:
+            score = torch.zeros(mask.shape)
+            winner = torch.zeros(mask.shape, dtype=torch.int64)
+        self.histogram += threshold_histogram(
+            score, winner, mask, size - 1, THRESHOLDS
+        )
+
+    def curve(self) -> Tensor:
+        """The mIoU at each constant threshold: [T] in 0..1."""
+        confusions = histogram_confusion(self.histogram)
+        return torch.stack([strict_iou(c).nanmean() for c in confusions])
+
+    def evaluate(self, classes: Sequence[str]) -> ScoreQuality:
+        """Turn the counts into metrics.
+
+        Args:
+            classes: The L+1 classes, ``'background'`` first.
+        """
+        curve = self.curve()
+        best: Best = {
+            'threshold': int(curve.argmax()) / THRESHOLDS,
+            'mIoU': _percent(curve.max()),
+        }
+        return {
+            **evaluate(self.confusion, classes),
+            'best_with_masks': best,
+            'curve': _percent(curve),
+        }
+
+
+def evaluate(confusion: Tensor, classes: Sequence[str]) -> Quality:
+    """Turn pixel counts of labels into metrics.
+
+    Args:
+        confusion: [L+1, L+2], labels against masks.
         classes: The L+1 classes, ``'background'`` first.
-
-    Returns:
-        ``mIoU_labelled``, ``mIoU_strict``, ``coverage`` and, per class,
-        ``IoU_labelled``, ``IoU_strict``, ``precision`` and ``recall``. A
-        class without an IoU is None and in no mean.
     """
     labelled, strict = labelled_iou(confusion), strict_iou(confusion)
     return {
@@ -258,8 +291,16 @@ def evaluate(confusion: Tensor, classes: Sequence[str]) -> dict:
     }
 
 
-def _per_class(classes: Sequence[str], iou: Tensor) -> dict:
+def _foreground(labels: Tensor) -> int:
+    return int(((labels > 0) & (labels != IGNORE_INDEX)).sum())
+
+
+def _per_class(classes: Sequence[str], iou: Tensor) -> PerClass:
     return dict(zip(classes, _percent(iou), strict=True))
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return 100 * part / whole if whole else None
 
 
 def _percent(fraction: Tensor) -> Any:

@@ -7,7 +7,7 @@ by less than a **margin**. It makes a band around a constant background
 threshold, catches two classes that claim the same pixel, and reads the
 posterior of a CRF (whose scores sum to one) the same way as CAM values. Most
 of a CRF's marginals are close to 0 or 1, though, so there the same margin
-leaves far fewer pixels open.
+leaves far fewer pixels unlabelled.
 """
 
 import math
@@ -65,19 +65,19 @@ def fuse(
     classes: Sequence[int],
     margin: float,
 ) -> Tensor:
-    """Give every pixel the class of its best score, or leave it open.
+    """Give every pixel the class of its best score, or leave it unlabelled.
 
     Args:
         foreground: [C, H, W], a score per class present in the image. C may
             be 0: then every pixel is background.
         background: [H, W], the score of the background.
         classes: The C class numbers (0-based, without background).
-        margin: A pixel is left open where its best score leads the second by
-            less than this. 0 leaves none open; equal scores then go to the
+        margin: A pixel is unlabelled where its best score leads the second by
+            less than this. At 0 all are labelled; equal scores then go to the
             background first, next to the class that comes first.
 
     Returns:
-        uint8 [H, W]: 0 background, c + 1 for class c, 255 where open.
+        uint8 [H, W]: 0 background, c + 1 for class c, 255 where unlabelled.
 
     Raises:
         ValueError: If the shapes do not fit, a score is not finite, a class
@@ -109,18 +109,19 @@ def conflict(cams: Tensor, threshold: float) -> Tensor:
     return (cams >= threshold).sum(0) > 1
 
 
-def saliency_conflict(labels: Tensor, saliency: Tensor) -> Tensor:
-    """Find the pixels where labels and saliency disagree.
+def background_conflict(labels: Tensor, background: Tensor) -> Tensor:
+    """Find the pixels where labels and the background cue disagree.
 
     Args:
         labels: uint8 [H, W] from :func:`fuse`.
-        saliency: [H, W] in 0..1; from .5 on a pixel is salient.
+        background: [H, W] in 0..1; above .5 a pixel is background.
 
     Returns:
-        Boolean [H, W]: background that is salient, or a class that is not.
+        Boolean [H, W]: background where the cue says foreground, or a class
+        where it says background. Unlabelled pixels are False.
     """
     decided = labels != IGNORE_INDEX
-    return decided & ((labels > 0) != (saliency >= 0.5))
+    return decided & ((labels > 0) != (background <= 0.5))
 
 
 def minimum_foreground(

@@ -1,1 +1,1 @@
-"""From CAMs to pseudo-labels: cues, refinement, fusion, files, figures."""
+"""From CAMs to pseudo-labels: cues, refinements, fusion, files."""

@@ -9,8 +9,9 @@ Shape shorthand: L classes of the model.
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,13 +19,13 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
+from mmrca.atomic_write import write_json
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.inference import Cams, enlarge_cams, infer_cams
 from mmrca.ops.metrics import best_f1
 from mmrca.ops.threshold import choose_threshold, colour_threshold
 from mmrca.progress import progress
-from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
-from mmrca.pseudo_labels.manifest import write_json
+from mmrca.pseudo_labels.inputs import data_infos
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import DATASETS
 
@@ -54,7 +55,7 @@ class Calibrator:
         dataset: BaseDataset | None = None,
     ) -> None:
         self.config, self.model, self.settings = config, model, settings
-        self.dataset = dataset
+        self.infos = None if dataset is None else data_infos(dataset)
         self.path = Path(f'{checkpoint}.calibration.json')
         content = Path(checkpoint).read_bytes()
         self.made_with = {
@@ -69,22 +70,13 @@ class Calibrator:
         """Choose a constant background threshold by the images' colours.
 
         Returns:
-            As :func:`mmrca.ops.threshold.choose_threshold`, of 300 images.
+            As :func:`mmrca.ops.threshold.choose_threshold`, of 300 images
+            that show a class.
 
         Raises:
             ValueError: If no image can be read or tells a threshold.
         """
-        known = self._known('background')
-        if known is not None:
-            return known
-        found = []
-        for image, _, cams in self._look('background', _FOR_BACKGROUND):
-            size = image.shape[:2]
-            maps = enlarge_cams(cams, size, self.settings.normalization)
-            found.append(colour_threshold(torch.from_numpy(image), maps))
-        threshold = choose_threshold(found)
-        self._keep('background', threshold)
-        return threshold
+        return self._kept('background', self._choose_background)
 
     def classes(self) -> Tensor:
         """Choose from which score on a class is predicted.
@@ -96,81 +88,87 @@ class Calibrator:
         Raises:
             ValueError: If no image can be read.
         """
-        known = self._known('classes')
-        if known is None:
-            scores, labels = [], []
-            for _, shown, cams in self._look('classes', _FOR_CLASSES):
-                scores.append(cams.scores)
-                labels.append(torch.zeros_like(cams.scores))
-                labels[-1][shown] = 1
-            found, _ = best_f1(torch.stack(scores), torch.stack(labels))
-            # JSON has no infinity.
-            known = [
-                t if math.isfinite(t) else None for t in found.float().tolist()
-            ]
-            self._keep('classes', known)
-        return torch.tensor([math.inf if t is None else t for t in known])
+        found = self._kept('classes', self._choose_classes)
+        return torch.tensor([math.inf if t is None else t for t in found])
+
+    def _choose_background(self, infos: Sequence[dict]) -> float:
+        found = []
+        shown = [info for info in infos if info['gt_label']]
+        for image, _, cams in self._look(shown, _FOR_BACKGROUND):
+            size = (image.shape[0], image.shape[1])
+            maps = enlarge_cams(cams, size, self.settings.normalization)
+            found.append(colour_threshold(torch.from_numpy(image), maps))
+        return choose_threshold(found)
+
+    def _choose_classes(self, infos: Sequence[dict]) -> list[float | None]:
+        scores, labels = [], []
+        for _, shown, cams in self._look(infos, _FOR_CLASSES):
+            scores.append(cams.scores)
+            labels.append(torch.zeros_like(cams.scores))
+            labels[-1][shown] = 1
+        found, _ = best_f1(torch.stack(scores), torch.stack(labels))
+        # JSON has no infinity.
+        return [
+            t if math.isfinite(t) else None for t in found.float().tolist()
+        ]
 
     def _look(
-        self, what: str, count: int
+        self, infos: Sequence[dict], count: int
     ) -> Iterator[tuple[np.ndarray, list[int], Cams]]:
         """Go through a sample: image, its classes, their CAMs."""
-        infos = data_infos(self._training_images())
-        inputs, _ = collect_inputs(infos[:: -(-len(infos) // count)])
         seen = 0
-        for item in progress(inputs, f'calibration ({what})'):
+        step = max(1, -(-len(infos) // count))
+        for info in progress(infos[::step], 'calibration'):
             try:
-                image = load_image(item.path, self.settings.max_side)
+                image = load_image(info['img_path'], self.settings.max_side)
             except ImageError:  # named when it is labelled
                 continue
+            classes = list(info['gt_label'])
             (cams,) = infer_cams(
                 self.model,
                 [image],
-                [item.classes],
+                [classes],
                 self.settings.scales,
                 self.settings.flip,
             )
             seen += 1
-            yield image, list(item.classes), cams
+            yield image, classes, cams
         if not seen:
-            raise ValueError('none of the training images can be read')
+            raise ValueError(
+                'a threshold cannot be chosen: no training image can be read.'
+            )
 
-    def _training_images(self) -> BaseDataset:
-        if self.dataset is None:
-            self.dataset = DATASETS.build(self.config.train_dataloader.dataset)
-        return self.dataset
-
-    def _file(self) -> dict:
+    def _kept(self, what: str, choose: Callable[[Sequence[dict]], Any]) -> Any:
+        """Look a value up, or choose and keep it."""
         try:
-            return dict(json.loads(self.path.read_text()))
+            kept = dict(json.loads(self.path.read_text()))
         except (OSError, ValueError):
-            return {}
-
-    def _known(self, what: str) -> float | list | None:
+            kept = {}
+        entry = kept.get(what)
+        if isinstance(entry, dict) and self._fits(entry):
+            return entry['value']
+        if self.infos is None:
+            dataset = DATASETS.build(self.config.train_dataloader.dataset)
+            self.infos = data_infos(dataset)
+        value = choose(self.infos)
+        kept[what] = {'value': value, **self.made_with}
+        kept[what]['images'] = _digest(self.infos)
         try:
-            entry = self._file()[what]
-            same = entry['made_with'] == self.made_with
-            if self.dataset is not None:
-                same = same and entry['images'] == self._digest()
-            return entry['value'] if same else None
-        except (KeyError, TypeError):
-            return None
-
-    def _keep(self, what: str, value: float | list) -> None:
-        entry = {
-            'value': value,
-            'images': self._digest(),
-            'made_with': self.made_with,
-        }
-        try:
-            write_json(self.path, {**self._file(), what: entry})
+            write_json(self.path, kept)
         except OSError as error:
             print(f'the calibration cannot be kept: {error}', flush=True)
+        return value
 
-    def _digest(self) -> str:
-        """Tell data sets apart by their images and labels."""
-        names = [
-            (info['img_id'], list(info['gt_label']))
-            for info in data_infos(self._training_images())
-        ]
-        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    def _fits(self, entry: dict) -> bool:
+        wanted = dict(self.made_with)
+        if self.infos is not None:
+            wanted['images'] = _digest(self.infos)
+        return 'value' in entry and all(
+            entry.get(key) == value for key, value in wanted.items()
+        )
+
+
+def _digest(infos: Sequence[dict]) -> str:
+    """Tell data sets apart by their images and labels."""
+    names = [(info['img_id'], list(info['gt_label'])) for info in infos]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()

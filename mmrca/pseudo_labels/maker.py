@@ -1,4 +1,8 @@
-"""Pseudo-labels for a whole data set: what is to do, who does it, figures."""
+"""Pseudo-labels for a whole data set, in two passes.
+
+The first makes labels and never sees a mask; the second
+(:mod:`mmrca.pseudo_labels.measurement`) measures the files of the first.
+"""
 
 import csv
 import hashlib
@@ -6,38 +10,38 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
 
+from mmrca.atomic_write import atomic_write, write_json
 from mmrca.checkpoint import load_classifier
-from mmrca.evaluation.label_quality import Journal, Tally, summarize
-from mmrca.inference import read_cams
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
-from mmrca.pseudo_labels.curve import write_curve
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
-from mmrca.pseudo_labels.labels import rehearse, settle_threshold
-from mmrca.pseudo_labels.line import Batch, Job, run_line
-from mmrca.pseudo_labels.manifest import (
-    check_folder,
-    differences,
-    digest,
-    read_manifest,
-    write_json,
-    write_manifest,
-)
+from mmrca.pseudo_labels.labels import Labeller
+from mmrca.pseudo_labels.manifest import Claim, claim_folders, digest
+from mmrca.pseudo_labels.measurement import measure
 from mmrca.pseudo_labels.photos import classes_and_palette, photo_infos
-from mmrca.pseudo_labels.settings import AUTO, Settings, read_settings
-from mmrca.pseudo_labels.writer import read_stamp
+from mmrca.pseudo_labels.pipeline import Batch, Job, Pipeline, run_pipeline
+from mmrca.pseudo_labels.settings import Settings, read_settings
 from mmrca.registry import DATASETS
 
-# A worker process takes seconds to start: fewer images are labelled faster
-# without.
-_WORTH_WORKERS = 32
+
+class Labelled(TypedDict):
+    """The first pass.
+
+    ``edited`` are the IDs of labels without our stamp; they are among those
+    ``kept``. ``errors`` say by ID what is wrong with an image.
+    """
+
+    written: int
+    kept: int
+    edited: list[str]
+    errors: dict[str, str]
 
 
 def make_pseudo_labels(
@@ -68,54 +72,56 @@ def make_pseudo_labels(
             classes are predicted, from the scores on of
             :class:`Calibrator`.
         cams_dir: Folder for the low-resolution CAMs ``ID.npz``; those that
-            are there are not computed again.
-        record: JSON file for recipe and figures, by default
-            ``out_dir + '.json'``; the curves over the threshold lie beside.
+            are there are not computed again. With them, CAMs are measured
+            too.
+        record: JSON file for the result, by default ``out_dir + '.json'``.
         overwrite: Delete the data set's labels in ``out_dir``, and its CAMs
             in ``cams_dir``, if they are of another recipe first.
-        strict: Stop at the first image that cannot be labelled.
-        workers: Processes; by default one for each core, but 0, which is
-            none, for a few images.
+        strict: Stop at the first image that cannot be labelled or measured.
+        workers: Threads; by default one for each core.
         batch_size: Images of one size that go through the model together.
 
     Returns:
-        What the record holds: the recipe, the counts, ``faults`` by image
-        and the figures in percent (see :func:`summarize`).
+        What the record holds: ``config``, ``checkpoint``, the keys of the
+        recipe, maybe ``background_threshold``, and those of
+        :class:`Labelled` and
+        :class:`mmrca.pseudo_labels.measurement.Measured`.
 
     Raises:
-        ValueError: If a config key, a file or the checkpoint is at fault, or
+        ValueError: If a config key, a file or the checkpoint is wrong, or
             the folder holds labels of another recipe.
         FileNotFoundError: If a file or folder is missing.
         OSError: If a file cannot be written.
     """
     settings = read_settings(config)
-    rehearse(settings)
-    if workers is not None and workers < 0:
-        raise ValueError(f'--workers {workers} must be 0 or more')
+    workers = default_workers() if workers is None else workers
+    if workers < 0:
+        raise ValueError(f'--workers must be 0 or more, not {workers}.')
     init_default_scope(config.get('default_scope', 'mmseg'))
-    out_dir, cams_dir = (p and Path(p).absolute() for p in (out_dir, cams_dir))
+    out_dir = Path(out_dir).absolute() if out_dir else None
+    cams_dir = Path(cams_dir).absolute() if cams_dir else None
     dataset = None
     if photos:
         infos = photo_infos(photos, [out_dir, cams_dir])
     else:
         dataset = DATASETS.build(config.train_dataloader.dataset)
         infos = data_infos(dataset)
-    inputs, faults = collect_inputs(infos, settings.background.get('dir'))
-    stop_at(faults, strict)
+    check = getattr(settings.build_cue(), 'check', None)
+    inputs, errors = collect_inputs(infos, check)
+    stop_at(errors, strict)
+    batches = same_size_batches(inputs, batch_size)
     classes, palette = classes_and_palette(config)
     model = load_classifier(config.model, checkpoint, classes)
-    notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
     calibrator = Calibrator(config, checkpoint, model, settings, dataset)
+    notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
     thresholds = _once(calibrator.classes) if photos else None
-    if out_dir and settings.background.get('threshold') == AUTO:
+    if settings.auto and out_dir:
         threshold = _once(calibrator.background)
-        settings = settle_threshold(settings, threshold)
+        settings = settings.with_threshold(threshold)
         notes['background_threshold'] = f'{threshold}, chosen without masks'
     recipe = _recipe(config, checkpoint, settings, classes, thresholds)
     job = Job(
-        settings,
-        config.model.to_dict(),
-        checkpoint,
+        Labeller(settings),
         classes,
         palette,
         digest(recipe),
@@ -124,14 +130,18 @@ def make_pseudo_labels(
         thresholds,
     )
     _claim_folders(job, inputs, recipe, notes, overwrite)
-    batches = same_size_batches(inputs, batch_size)
-    counts = _label(job, batches, model, workers, strict)
-    faults |= counts.pop('faults')
-    result = {**notes, **recipe, **counts, 'faults': faults}
+    pipeline = Pipeline(job, model)
+    done = _label(pipeline, batches, workers, strict)
+    errors |= done['errors']
+    result = {**notes, **recipe, **done, 'errors': errors}
     if out_dir and get_dist_info()[0] == 0:
+        result |= measure(pipeline, inputs, errors, workers)
+        stop_at(errors, strict)
         record = Path(record or out_dir.parent / f'{out_dir.name}.json')
-        result |= _figures(job, inputs, record)
+        record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, result)
+        if photos:
+            _write_classes(job, inputs, errors, record)
     return result
 
 
@@ -146,15 +156,25 @@ def _once(choose: Callable[[], Any]) -> Any:
     return found
 
 
-def stop_at(faults: dict[str, str], strict: bool) -> None:
-    """Raise the first fault if none is to be passed over.
+def default_workers() -> int:
+    """Count the cores of this process, 0 if there is but one."""
+    if hasattr(os, 'sched_getaffinity'):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    cores //= int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    return 0 if cores < 2 else cores
+
+
+def stop_at(errors: dict[str, str], strict: bool) -> None:
+    """Raise the first error if ``strict``.
 
     Raises:
-        ValueError: If there is a fault and ``strict``.
+        ValueError: If there is an error and ``strict``.
     """
-    if strict and faults:
-        first, *more = faults.values()
-        others = f' ({len(more)} more images are at fault)' if more else ''
+    if strict and errors:
+        first, *more = errors.values()
+        others = f' (and {len(more)} more images)' if more else ''
         raise ValueError(f'{first}{others}')
 
 
@@ -171,16 +191,18 @@ def same_size_batches(
         batch_size: Of a batch, at most.
 
     Raises:
-        ValueError: If ``batch_size`` is not 1 or more.
+        ValueError: If ``batch_size`` is below 1.
     """
     if batch_size < 1:
-        raise ValueError(f'--batch-size {batch_size} must be 1 or more')
+        raise ValueError(f'--batch-size must be 1 or more, not {batch_size}.')
     batches: list[list[LabelInput]] = []
-    growing: dict[tuple[int, int], list[LabelInput]] = {}
+    growing: dict[tuple, list[LabelInput]] = {}
     for item in inputs:
-        batch = growing.get(item.size)
+        # Normal images do not go through the model.
+        kind = (*item.size, item.normal)
+        batch = growing.get(kind)
         if batch is None or len(batch) == batch_size:
-            batch = growing[item.size] = []
+            batch = growing[kind] = []
             batches.append(batch)
         batch.append(item)
     return batches
@@ -232,161 +254,68 @@ def _claim_folders(
 ) -> None:
     """Make the folders ready, in one process while the others wait."""
     if get_dist_info()[0] == 0:
-        folders = [
-            (folder, needs, [file(item) for item in inputs], what)
-            for folder, file, needs, what in (
-                (job.out_dir, job.label_file, recipe, 'labels'),
-                (job.cams_dir, job.cams_file, _cams_recipe(recipe), 'CAMs'),
-            )
-            if folder
-        ]
-        for folder, needs, files, what in folders:
-            if overwrite:
-                _make_room(folder, needs, notes, files, what)
-            check_folder(folder, needs, files, what)
-        for folder, needs, files, _ in folders:
-            if read_manifest(folder).get('recipe') != needs:
-                write_manifest(folder, needs, notes)
-            for path in {path.parent for path in files}:
-                path.mkdir(parents=True, exist_ok=True)
-            for left in folder.rglob('.*.part'):  # of a killed run
-                left.unlink()
+        claims = []
+        if job.out_dir:
+            files = [job.label_file(item) for item in inputs]
+            claims.append(Claim(job.out_dir, recipe, files, 'labels'))
+        if job.cams_dir:
+            files = [job.cams_file(item) for item in inputs]
+            needs = _cams_recipe(recipe)
+            claims.append(Claim(job.cams_dir, needs, files, 'CAMs'))
+        claim_folders(claims, notes, overwrite)
     barrier()
 
 
-def _make_room(
-    folder: Path, recipe: dict, notes: dict, files: list[Path], what: str
-) -> None:
-    """Say what is overwritten, and delete it."""
-    earlier = read_manifest(folder).get('recipe')
-    there = [path for path in files if path.exists()]
-    if what == 'CAMs' and earlier == recipe:
-        return
-    if there:
-        made = differences(earlier, recipe) if earlier else 'no manifest'
-        print(
-            f'--overwrite deletes {len(there)} {what} in {folder} '
-            f'({made or "made with the same recipe"})',
-            flush=True,
-        )
-    # The new manifest first: killed from here on, the next run finds labels
-    # whose stamps say that they are not of it.
-    write_manifest(folder, recipe, notes)
-    Journal(folder).clear()
-    for path in there:
-        path.unlink()
-
-
 def _label(
-    job: Job,
+    pipeline: Pipeline,
     batches: list[list[LabelInput]],
-    model: torch.nn.Module,
-    workers: int | None,
+    workers: int,
     strict: bool,
-) -> dict:
+) -> Labelled:
     """Label this process's share of the batches.
 
     Returns:
-        ``written``, ``kept`` and ``faults`` of all processes.
+        What all processes did.
     """
     rank, world = get_dist_info()
     everything = [item for batch in batches for item in batch]
-    if workers is None:
-        workers = default_workers(len(everything))
-    journal = Journal(job.out_dir, rank) if job.out_dir else None
-    wanted = _unfinished(job, everything, journal)
+    states = {i.img_id: pipeline.job.state(i) for i in everything}
+    wanted = {name for name, state in states.items() if state == 'missing'}
     # All processes look before any writes.
     barrier()
     mine = [Batch(b, wanted & {i.img_id for i in b}) for b in batches]
     mine = [batch for batch in mine[rank::world] if batch.wanted]
     total = sum(len(batch.wanted) for batch in mine)
-    faults = {}
-    written = 0
-    records = run_line(job, mine, model, workers)
-    for found in progress(records, 'images', total):
-        if journal:
-            journal.add(found)
-        if 'fault' in found:
-            faults[found['image']] = found['fault']
-        stop_at(faults, strict)
-        written += 'fault' not in found or 'pixels' in found
-    shares = all_gather_object((written, faults))
+    errors = {}
+    outcomes = run_pipeline(pipeline, mine, workers)
+    for outcome in progress(outcomes, 'images', total):
+        if outcome.error is not None:
+            errors[outcome.img_id] = outcome.error
+            stop_at(errors, strict)
+    shares = all_gather_object(errors)
+    errors = {name: e for share in shares for name, e in share.items()}
     return {
-        'written': sum(count for count, _ in shares),
+        'written': len(wanted) - len(errors),
         'kept': len(everything) - len(wanted),
-        'faults': {k: v for _, named in shares for k, v in named.items()},
+        'edited': [n for n, state in states.items() if state == 'edited'],
+        'errors': errors,
     }
-
-
-def default_workers(images: int) -> int:
-    """Choose a number of processes: none for few images.
-
-    Args:
-        images: To label.
-    """
-    if images < _WORTH_WORKERS:
-        return 0
-    if hasattr(os, 'sched_getaffinity'):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    shared_by = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
-    cores //= shared_by
-    return 0 if cores < 2 else cores
-
-
-def _unfinished(
-    job: Job, inputs: Sequence[LabelInput], journal: Journal | None
-) -> set[str]:
-    if journal is None:
-        return {
-            item.img_id
-            for item in inputs
-            if read_cams(job.cams_file(item), item.classes) is None
-        }
-    records = journal.read()
-    return {
-        item.img_id
-        for item in inputs
-        if not counted(records.get(item.img_id), job, item)
-        or read_stamp(job.label_file(item)) != job.stamp(item)
-    }
-
-
-def counted(record: dict | None, job: Job, item: LabelInput) -> bool:
-    """Tell whether a record holds the counts of an image's label."""
-    return (
-        record is not None
-        and record.get('stamp') == job.stamp(item)
-        and 'pixels' in record
-    )
-
-
-def _figures(job: Job, inputs: Sequence[LabelInput], record: Path) -> dict:
-    """Sum up the records of all images, and draw the curves."""
-    records = Journal(job.out_dir).read()
-    found = [
-        records[item.img_id]
-        for item in inputs
-        if counted(records.get(item.img_id), job, item)
-    ]
-    tally = Tally(found, len(job.classes))
-    record.parent.mkdir(parents=True, exist_ok=True)
-    if job.thresholds is not None:
-        _write_classes(record, found, job.classes)
-    if tally.evaluated:
-        write_curve(record.with_suffix(''), tally, job.classes, job.settings)
-    return summarize(tally, job.classes)
 
 
 def _write_classes(
-    record: Path, found: Sequence[dict], classes: Sequence[str]
+    job: Job,
+    inputs: Sequence[LabelInput],
+    errors: dict[str, str],
+    record: Path,
 ) -> None:
     """Write the predicted classes as a label list, ``..._classes.csv``."""
-    with record.with_name(f'{record.stem}_classes.csv').open(
-        'w', newline='', encoding='utf-8'
-    ) as file:
+    path = record.with_name(f'{record.stem}_classes.csv')
+    with (
+        atomic_write(path) as part,
+        part.open('w', newline='', encoding='utf-8') as file,
+    ):
         writer = csv.writer(file)
-        for image in found:
-            names = [classes[c + 1] for c in image['classes']]
-            writer.writerow([image['image'], *names])
+        for item in inputs:
+            if item.img_id not in errors:
+                names = [job.classes[c + 1] for c in job.predicted(item)]
+                writer.writerow([item.img_id, *names])

@@ -6,11 +6,13 @@ files of another recipe are not mixed in.
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mmrca import __version__
+from mmrca.atomic_write import write_json
+from mmrca.pseudo_labels.writer import read_stamp
 
 NAME = 'manifest.json'
 _NAMED = 3  # differences an error gives
@@ -36,42 +38,104 @@ def read_manifest(folder: Path) -> dict:
         return {**found, 'recipe': dict(found['recipe'])}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f'{path} is no manifest of this program; give another folder, or '
-            'delete this one'
+            f'{path} was not written by this program; give another folder, or '
+            'delete this file.'
         ) from error
 
 
-def check_folder(
-    folder: Path, recipe: dict, files: Sequence[Path], what: str
-) -> None:
-    """See that a folder's files are of this recipe.
+class Claim(NamedTuple):
+    """A folder and what is to be in it.
 
-    Args:
+    Attributes:
         folder: It need not be there.
         recipe: What the files depend on, as JSON.
         files: Those that the recipe makes.
-        what: Name of the files, for the error.
+        what: Their name, for errors.
+    """
+
+    folder: Path
+    recipe: dict
+    files: Sequence[Path]
+    what: str
+
+
+def claim_folders(
+    claims: Sequence[Claim], notes: dict, overwrite: bool
+) -> None:
+    """Make folders ready for files of a recipe.
+
+    Args:
+        claims: The folders.
+        notes: For their manifests.
+        overwrite: Delete the files that are there first; CAMs only if they
+            are of another recipe.
 
     Raises:
-        ValueError: If the folder is none, or holds files of another recipe.
+        ValueError: If a folder holds files of another recipe, or files of
+            these names and no manifest. Nothing is written then.
     """
+    for claim in claims:
+        if overwrite:
+            _make_room(claim, notes)
+        _check(claim)
+    for claim in claims:
+        if read_manifest(claim.folder).get('recipe') != claim.recipe:
+            write_manifest(claim.folder, claim.recipe, notes)
+        for path in {path.parent for path in claim.files}:
+            path.mkdir(parents=True, exist_ok=True)
+        for left in claim.folder.rglob('.*.part'):  # of a killed run
+            left.unlink()
+
+
+def _make_room(claim: Claim, notes: dict) -> None:
+    """Say what is overwritten, and delete it."""
+    folder, recipe, files, what = claim
+    earlier = read_manifest(folder).get('recipe')
+    there = [path for path in files if path.exists()]
+    if what == 'CAMs' and earlier == recipe:
+        return
+    if there:
+        made = differences(earlier, recipe) if earlier else 'no manifest'
+        edited = [p for p in there if what == 'labels' and not read_stamp(p)]
+        also = (
+            f', {len(edited)} of them without our stamp, such as {edited[0]}'
+            if edited
+            else ''
+        )
+        print(
+            f'--overwrite deletes {len(there)} {what} in {folder} '
+            f'({made or "made with the same recipe"}){also}',
+            flush=True,
+        )
+    # The new manifest first: killed from here on, the next run finds labels
+    # whose stamps say that they are not of it.
+    write_manifest(folder, recipe, notes)
+    for path in there:
+        path.unlink()
+
+
+def _check(claim: Claim) -> None:
+    folder, recipe, files, what = claim
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f'{folder} is no folder; give another for the {what}')
-    earlier = read_manifest(folder)
-    remedy = f'give another folder, or --overwrite to replace the {what}'
-    there = sum(path.exists() for path in files)
-    if earlier and earlier['recipe'] != recipe:
-        # Of other images, too.
-        held = sum(1 for _ in folder.rglob(f'*{files[0].suffix}'))
-        changes = differences(earlier['recipe'], recipe)
-        if held:
-            raise ValueError(
-                f'{folder} holds {held} {what} made with {changes}; {remedy}'
-            )
-    if not earlier and there:
         raise ValueError(
-            f'{folder} holds {there} {what} but no {NAME} that says what '
-            f'they were made with; {remedy}'
+            f'{folder} is not a folder; give another for the {what}.'
+        )
+    earlier = read_manifest(folder).get('recipe')
+    remedy = f'give another folder, or --overwrite to replace the {what}.'
+    there = [path for path in files if path.exists()]
+    if earlier is None and there:
+        raise ValueError(
+            f'{folder} holds {len(there)} {what}, such as {there[0]}, but no '
+            f'{NAME} that says what they were made with; {remedy}'
+        )
+    # Of other images, too.
+    held = sum(
+        1 for path in files[:1] for _ in folder.rglob(f'*{path.suffix}')
+    )
+    if earlier not in (None, recipe) and held:
+        changes = differences(earlier, recipe)
+        raise ValueError(
+            f'{folder} holds {held} {what} made with {changes}; {remedy}'
         )
 
 
@@ -105,18 +169,8 @@ def write_manifest(folder: Path, recipe: dict, notes: dict) -> None:
     write_json(folder / NAME, content)
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file that is whole or not there."""
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        part.write_text(json.dumps(content, indent=2) + '\n')
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _flat(recipe: dict, prefix: str = '') -> dict:
-    flat = {}
+    flat: dict = {}
     for key, value in recipe.items():
         name = f'{prefix}{key}'
         if isinstance(value, dict) and value:

@@ -1,23 +1,20 @@
-"""Photographs whose classes nobody knows: the classifier predicts them."""
+"""Photographs without labels: the classifier predicts their classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmrca.checkpoint import load_classifier
 from mmrca.datasets.images import IMAGE_SUFFIXES, image_ids, load_image, shrink
-from mmrca.inference import infer_cams
+from mmrca.inference import image_stages, infer_cams
 from mmrca.pseudo_labels.calibration import Calibrator
-from mmrca.pseudo_labels.labels import (
-    label_image,
-    rehearse,
-    settle_threshold,
-)
-from mmrca.pseudo_labels.settings import AUTO, read_settings
+from mmrca.pseudo_labels.labels import Labeller
+from mmrca.pseudo_labels.settings import read_settings
 from mmrca.pseudo_labels.writer import voc_palette
 
 
@@ -34,7 +31,7 @@ def photo_infos(
         Entries as of a data set, with ``gt_label`` None.
 
     Raises:
-        FileNotFoundError: If it is no folder, or holds no image.
+        FileNotFoundError: If the folder is missing or holds no image.
         ValueError: If two images have the same name without suffix, or an
             output would lie among them.
     """
@@ -114,29 +111,30 @@ class PhotoLabeller:
         checkpoint: File written in training.
 
     Raises:
-        ValueError: If config or checkpoint are at fault, or labels are made
+        ValueError: If config or checkpoint are wrong, or labels are made
             with saliency maps.
         FileNotFoundError: If a file is missing.
     """
 
     def __init__(self, config: str | Path, checkpoint: str | Path) -> None:
         cfg = Config.fromfile(config)
-        self.settings = read_settings(cfg)
-        rehearse(self.settings)
-        if self.settings.background['type'] == 'saliency':
+        settings = read_settings(cfg)
+        if settings.background['type'] == 'saliency':
             raise ValueError(
                 'a single photo has no saliency map; set another '
-                'pseudo_label.background'
+                'pseudo_label.background.'
             )
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         classes, _ = classes_and_palette(cfg)
         self.model = load_classifier(cfg.model, str(checkpoint), classes)
         self.classes = classes[1:]
-        found = Calibrator(cfg, str(checkpoint), self.model, self.settings)
+        found = Calibrator(cfg, str(checkpoint), self.model, settings)
         self.thresholds = found.classes()
-        if self.settings.background.get('threshold') == AUTO:
-            self.settings = settle_threshold(self.settings, found.background())
+        if settings.auto:
+            settings = settings.with_threshold(found.background())
+        self.labeller = Labeller(settings)
 
+    @torch.no_grad()
     def __call__(self, photo: str | Path | np.ndarray) -> PhotoLabels:
         """Label a photo.
 
@@ -144,11 +142,11 @@ class PhotoLabeller:
             photo: Its file, or uint8 [H, W, 3] in BGR.
 
         Raises:
-            ValueError: If the file cannot be decoded.
+            ImageError: If the file cannot be decoded.
         """
-        if not isinstance(photo, np.ndarray):
-            photo = load_image(photo)
-        image, settings = shrink(photo, self.settings.max_side), self.settings
+        pixels = photo if isinstance(photo, np.ndarray) else load_image(photo)
+        settings = self.labeller.settings
+        image, stages = shrink(pixels, settings.max_side), None
         (cams,) = infer_cams(
             self.model,
             [image],
@@ -157,7 +155,10 @@ class PhotoLabeller:
             settings.flip,
             self.thresholds,
         )
-        labels, _ = label_image(image, cams, photo.shape[:2], settings)
+        if self.labeller.needs_stages:
+            stages = [s[0].cpu() for s in image_stages(self.model, [image])]
+        size = (pixels.shape[0], pixels.shape[1])
+        labels = self.labeller(image, cams, 'photo', size, stages)
         scores = zip(self.classes, cams.scores.tolist(), strict=True)
         return PhotoLabels(
             labels, [self.classes[c] for c in cams.classes], dict(scores)

@@ -1,27 +1,16 @@
 """The settings of ``pseudo_label`` in a config, read and checked."""
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import MISSING, dataclass, fields, replace
+from typing import Annotated, Any, Literal
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from pydantic import Field
 
-from mmrca.checks import is_number
-from mmrca.ops.pixel_adaptive import pixel_adaptive
-from mmrca.pseudo_labels.dense_crf import dense_crf
+from mmrca.checks import Count, Positive, Share, check_arguments
+from mmrca.pseudo_labels.cues import AUTO
+from mmrca.registry import CUES, REFINEMENTS, Registry
 
-# Background cues and the options each of them needs and may have.
-_CUES: dict[str, tuple[set[str], set[str]]] = {
-    'constant': ({'threshold'}, set()),
-    'power': ({'alpha'}, set()),
-    'saliency': ({'dir'}, {'conflict'}),
-}
-REFINEMENTS: dict[str, Callable] = {
-    'dense_crf': dense_crf,
-    'pixel_adaptive': pixel_adaptive,
-}
-AUTO = 'auto'
+_WHERE = 'pseudo_label'
 
 
 @dataclass(frozen=True)
@@ -31,107 +20,112 @@ class Settings:
     Attributes:
         scales: Factors of the image's size, each > 0.
         flip: Whether mirror images take part.
-        background: The background's score: ``dict(type='constant',
-            threshold=t)`` with t in 0..1 or ``'auto'``, chosen without
-            masks; ``dict(type='power', alpha=a)``, (1 - highest CAM) ** a;
-            or ``dict(type='saliency', dir=folder)`` of 8-bit ``ID.png``,
-            1 - saliency. With ``conflict=True`` the latter leaves the
-            pixels open where label and saliency disagree.
-        margin: A pixel is left open where its best score leads the second
+        background: The background cue, ``dict(type=..., ...)`` of
+            :data:`mmrca.registry.CUES`. A constant ``threshold`` may be
+            ``'auto'``: chosen without masks.
+        margin: A pixel is unlabelled where its best score leads the second
             by less.
         normalization: As :func:`mmrca.ops.cam.normalize_cams`.
-        refinement: None or ``dict(type=..., ...)`` of ``'dense_crf'`` or
-            ``'pixel_adaptive'`` with their options.
-        conflict: A pixel is left open where two CAMs reach this, in 0..1.
+        refinement: None or ``dict(type=..., ...)`` of
+            :data:`mmrca.registry.REFINEMENTS`.
+        conflict: A pixel is unlabelled where two CAMs reach this, in 0..1.
+        background_conflict: Whether a pixel is unlabelled where its label
+            and the background cue disagree.
         min_foreground: Share of the pixels that each class of the image
             has at least, in 0..1.
         max_side: Larger images are shrunk to this many pixels on the longer
             side, and their labels enlarged again.
     """
 
-    scales: tuple[float, ...]
+    scales: Annotated[
+        list[Positive] | tuple[Positive, ...], Field(min_length=1)
+    ]
     flip: bool
     background: dict
-    margin: float
-    normalization: str = 'class'
+    margin: Share
+    normalization: Literal['class', 'image'] = 'class'
     refinement: dict | None = None
-    conflict: float | None = None
-    min_foreground: float = 0.0
-    max_side: int = 1024
+    conflict: Share | None = None
+    background_conflict: bool = False
+    min_foreground: Share = 0.0
+    max_side: Count = 1024
+
+    @property
+    def auto(self) -> bool:
+        """Whether the threshold is still to be chosen."""
+        return self.background.get('threshold') == AUTO
+
+    def with_threshold(self, threshold: float) -> 'Settings':
+        """Return a copy with a constant background threshold."""
+        return replace(
+            self, background={**self.background, 'threshold': threshold}
+        )
+
+    def build_cue(self) -> Any:
+        """Build the background cue.
+
+        Raises:
+            ValueError: If its type or an argument is unknown or wrong.
+        """
+        return _build(CUES, f'{_WHERE}.background', self.background)
+
+    def build_refinement(self) -> Any:
+        """Build the refinement, None without.
+
+        Raises:
+            ValueError: If its type or an argument is unknown or wrong.
+        """
+        if self.refinement is None:
+            return None
+        return _build(REFINEMENTS, f'{_WHERE}.refinement', self.refinement)
 
 
 def read_settings(config: Config) -> Settings:
-    """Read ``pseudo_label`` from a config and check its keys.
-
-    Ranges are checked by :func:`mmrca.pseudo_labels.labels.rehearse`.
+    """Read ``pseudo_label`` from a config and check it.
 
     Raises:
-        ValueError: If a key is missing or unknown, or no number where it has
-            to be one.
+        ValueError: If a key is missing or unknown, or a value wrong; it
+            names the key.
+        FileNotFoundError: If a folder of the cue is missing.
     """
-    for key in ('model', 'train_dataloader', 'pseudo_label'):
+    for key in ('model', 'train_dataloader', _WHERE):
         if key not in config:
-            raise ValueError(f'the config has no {key}')
-    given = config.pseudo_label
-    required = {'scales', 'flip', 'background', 'margin'}
-    optional = {field.name for field in fields(Settings)} - required
-    _check_keys('pseudo_label', given, required, optional)
-    settings = Settings(**given.to_dict())
-    _check_number('pseudo_label.margin', settings.margin)
-    _check_number('pseudo_label.min_foreground', settings.min_foreground)
-    _check_number('pseudo_label.conflict', settings.conflict, None)
-    _check_cue(settings.background)
-    _check_refinement(settings.refinement)
+            raise ValueError(f'the config has no {key}.')
+    given = config[_WHERE]
+    if not isinstance(given, dict):
+        raise ValueError(f'{_WHERE} must be a dict, not {given!r}.')
+    known = {field.name: field.default for field in fields(Settings)}
+    for key in given:
+        if key not in known:
+            raise ValueError(
+                f'{_WHERE} has no option {key!r}; it has '
+                f'{", ".join(sorted(known))}.'
+            )
+    for key, default in known.items():
+        if default is MISSING and key not in given:
+            raise ValueError(f'{_WHERE} needs the option {key!r}.')
+    given = given.to_dict() if isinstance(given, ConfigDict) else given
+    check_arguments(_WHERE, Settings.__init__, {}, None, **given)
+    settings = Settings(**given)
+    settings.build_cue()
+    settings.build_refinement()
     return settings
 
 
-def _check_cue(background: Any) -> None:
-    where = 'pseudo_label.background'
-    kind = _kind(where, background, _CUES)
-    required, optional = _CUES[kind]
-    _check_keys(where, background, {'type', *required}, optional)
-    if kind == 'constant':
-        _check_number(f'{where}.threshold', background['threshold'], AUTO)
-    if kind == 'power':
-        _check_number(f'{where}.alpha', background['alpha'])
-
-
-def _check_refinement(refinement: Any) -> None:
-    if refinement is None:
-        return
-    where = 'pseudo_label.refinement'
-    kind = _kind(where, refinement, REFINEMENTS)
-    options = inspect.signature(REFINEMENTS[kind]).parameters.values()
-    known = {o.name for o in options if o.kind == o.KEYWORD_ONLY}
-    _check_keys(where, refinement, {'type'}, known)
-
-
-def _check_number(where: str, value: Any, *words: Any) -> None:
-    if value in words:
-        return
-    if not is_number(value):
-        choice = ' or '.join(['a number', *map(repr, words)])
-        raise ValueError(f'{where} is {value!r}; it must be {choice}')
-
-
-def _kind(where: str, given: Any, known: dict) -> str:
-    kind = given.get('type') if isinstance(given, dict) else None
-    if kind not in known:
+def _build(registry: Registry, where: str, given: Any) -> Any:
+    options = dict(given) if isinstance(given, dict) else {}
+    kind = options.pop('type', None)
+    try:
+        # Not registry.build, which looks for mmseg's registry first.
+        found = registry.get(kind)
+    except (TypeError, RuntimeError):  # not a str, cannot be imported
+        found = None
+    if found is None:
         raise ValueError(
-            f'{where}.type is {kind!r}; it must be one of {", ".join(known)}'
+            f'{where}.type must be one of {", ".join(registry.module_dict)}, '
+            f'or a class that can be imported, not {kind!r}.'
         )
-    return kind
-
-
-def _check_keys(
-    where: str, given: Any, needed: set[str], optional: set[str]
-) -> None:
-    if not isinstance(given, dict):
-        raise ValueError(f'{where} must be a dict, not {given!r}')
-    for key in given:
-        if key not in needed | optional:
-            known = ', '.join(sorted(needed | optional))
-            raise ValueError(f'{where} has no option {key!r}; it has {known}')
-    for key in sorted(needed):
-        if key not in given:
-            raise ValueError(f'{where} needs the option {key!r}')
+    try:
+        return found(**options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{where}: {error}') from error

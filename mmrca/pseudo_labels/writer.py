@@ -1,6 +1,5 @@
 """Pseudo-labels on disk: palette PNGs that are whole or not there."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,10 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-IGNORE_INDEX = 255
+from mmrca.atomic_write import atomic_write
+from mmrca.datasets.images import ImageError, open_picture
+from mmrca.ops.pseudo_label import IGNORE_INDEX
+
 _STAMP = 'mmrca'
 IGNORE_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
 
@@ -48,20 +50,23 @@ def write_label(
         )
     picture = Image.fromarray(labels)
     picture.putpalette(_colours(palette))
-    _write_whole(Path(path), picture, stamp)
+    info = PngInfo()
+    if stamp:
+        info.add_text(_STAMP, stamp)
+    with atomic_write(path) as part:
+        picture.save(part, format='PNG', pnginfo=info)
 
 
 def read_stamp(path: str | Path) -> str | None:
     """Read what a label was made with.
 
     Returns:
-        None if there is no whole label with a stamp.
+        None if the file is missing or truncated, '' if it is an image
+        without our stamp, such as a label that an editor saved.
     """
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            return picture.info.get(_STAMP)
-    except (OSError, SyntaxError, ValueError):  # missing, or cut off
+        return open_picture(path, 'label').info.get(_STAMP, '')
+    except ImageError:
         return None
 
 
@@ -91,15 +96,3 @@ def _colours(palette: Sequence[Sequence[int]]) -> bytes:
         table[: len(palette)] = palette
     table[IGNORE_INDEX] = IGNORE_COLOUR
     return table.tobytes()
-
-
-def _write_whole(path: Path, picture: Image.Image, stamp: str) -> None:
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    info = PngInfo()
-    if stamp:
-        info.add_text(_STAMP, stamp)
-    try:
-        picture.save(part, format='PNG', pnginfo=info)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

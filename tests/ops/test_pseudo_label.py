@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmrca.ops.pseudo_label import (
+    background_conflict,
     background_constant,
     background_power,
     conflict,
     fuse,
     minimum_foreground,
-    saliency_conflict,
 )
 
 OPEN = 255
@@ -160,10 +160,10 @@ def test_two_classes_conflict_where_both_reach_the_threshold(image, limit):
         assert found[y, x].item() == (claims >= 2)
 
 
-def test_saliency_conflicts_with_labels():
+def test_the_background_cue_conflicts_with_labels():
     labels = torch.tensor([[0, 0, 3, 3, 255, 255]], dtype=torch.uint8)
-    saliency = torch.tensor([[0.4, 0.5, 0.4, 0.5, 0.4, 0.5]])
-    assert saliency_conflict(labels, saliency).tolist() == [
+    background = torch.tensor([[0.6, 0.5, 0.6, 0.5, 0.6, 0.5]])
+    assert background_conflict(labels, background).tolist() == [
         [False, True, True, False, False, False]
     ]
 

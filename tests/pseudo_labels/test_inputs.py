@@ -1,16 +1,14 @@
 import numpy as np
 import pytest
+import torch
 from mmengine.dataset import ConcatDataset
 from PIL import Image
 
 from mmrca.datasets import ImageLevelDataset
 from mmrca.datasets.images import ImageError, load_image
-from mmrca.pseudo_labels.inputs import (
-    collect_inputs,
-    data_infos,
-    load_mask,
-    load_saliency,
-)
+from mmrca.evaluation.label_quality import read_class_map
+from mmrca.pseudo_labels.cues import SaliencyCue
+from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 
 ORIENTATION = 0x0112
 
@@ -45,20 +43,14 @@ def test_mask_and_saliency_come_along(turned):
     Image.fromarray(labels.astype(np.uint8)).save(turned / 'a.png')
     (turned / 'saliency').mkdir()
     Image.new('L', (10, 20), 51).save(turned / 'saliency/a.png')
-    (item,), faults = collect_inputs(
-        data_infos(build(turned)), str(turned / 'saliency')
-    )
-    assert not faults
-    for _ in range(2):  # reading leaves no trace
-        np.testing.assert_array_equal(load_mask(item), labels)
-    np.testing.assert_allclose(load_saliency(item), np.full((20, 10), 0.2))
-
-
-def test_a_mask_drawn_before_turning_is_refused(turned):
-    Image.new('L', (20, 10)).save(turned / 'a.png')
-    (item,), _ = collect_inputs(data_infos(build(turned)))
-    with pytest.raises(ImageError, match='is 20 x 10 pixels, its image 10'):
-        load_mask(item)
+    cue = SaliencyCue(str(turned / 'saliency'))
+    (item,), errors = collect_inputs(data_infos(build(turned)), cue.check)
+    assert not errors
+    np.testing.assert_array_equal(read_class_map(item.mask, 'mask'), labels)
+    score = cue(torch.zeros(2, 20, 10), 'a')
+    np.testing.assert_allclose(score, np.full((20, 10), 0.8), rtol=1e-6)
+    # A shrunk image has shrunk CAMs.
+    assert cue(torch.zeros(2, 10, 5), 'a').shape == (10, 5)
 
 
 def test_two_images_of_one_name_are_refused(turned):
@@ -68,7 +60,7 @@ def test_two_images_of_one_name_are_refused(turned):
 
 
 @pytest.mark.parametrize('share', [0.2, 0.6, 0.95])
-def test_a_cut_off_image_is_named(turned, share):
+def test_a_truncated_image_is_named(turned, share):
     (item,), _ = collect_inputs(data_infos(build(turned)))
     noise = np.random.default_rng(0).integers(0, 256, (10, 20, 3))
     Image.fromarray(noise.astype(np.uint8)).save(turned / 'a.jpg')
@@ -78,12 +70,12 @@ def test_a_cut_off_image_is_named(turned, share):
         load_image(item.path)
 
 
-def test_faulty_files_are_named_and_left_out(turned):
+def test_broken_files_are_named_and_left_out(turned):
     for name, content in {'b': b'', 'c': b'no picture'}.items():
         (turned / f'{name}.jpg').write_bytes(content)
     (turned / 'labels.txt').write_text('a two\nb one\nc one\n')
-    inputs, faults = collect_inputs(data_infos(build(turned)))
+    inputs, errors = collect_inputs(data_infos(build(turned)))
     assert [item.img_id for item in inputs] == ['a']
-    assert list(faults) == ['b', 'c']
-    for name, sentence in faults.items():
+    assert list(errors) == ['b', 'c']
+    for name, sentence in errors.items():
         assert f'{name}.jpg cannot be decoded' in sentence

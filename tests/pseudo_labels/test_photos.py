@@ -83,7 +83,7 @@ def test_a_calibration_is_kept_until_something_changes(place):
     known['background']['value'] = 0.77
     path.write_text(json.dumps(known))
     labeller = PhotoLabeller(place.config, place.checkpoint)
-    assert labeller.settings.background['threshold'] == 0.77
+    assert labeller.labeller.settings.background['threshold'] == 0.77
     with pytest.raises(ValueError, match=r'threshold = .* \(now 0\.77\)'):
         make(place)
     text = (place.root / 'labels.txt').read_text()
@@ -120,7 +120,7 @@ def photos(place):
 def test_photos_are_labelled_with_predicted_classes(place):
     folder = photos(place)
     result = make(place, photos=folder)
-    assert list(result['faults']) == ['broken']
+    assert list(result['errors']) == ['broken']
     assert result['against_masks'] is None
     thresholds = [
         2.0 if t is None else t for t in calibration(place)['classes']['value']
@@ -148,6 +148,12 @@ def test_photos_are_labelled_with_predicted_classes(place):
         rows = {row[0]: row[1:] for row in csv.reader(file)}
     assert rows == predicted
     assert any(predicted.values())
+    # The next run keeps the labels, and knows their classes still.
+    table.unlink()
+    assert make(place, photos=folder)['kept'] == 2
+    with table.open(newline='') as file:
+        rows = {row[0]: row[1:] for row in csv.reader(file)}
+    assert rows == predicted
 
 
 def test_photos_go_on_where_they_were(place):

@@ -5,7 +5,7 @@ import pytest
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
-from mmrca.pseudo_labels.writer import write_label
+from mmrca.pseudo_labels.writer import read_stamp, write_label
 
 PALETTE = [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
 
@@ -78,3 +78,15 @@ def test_bad_input(tmp_path, labels, palette, message):
     with pytest.raises(ValueError, match=message):
         write_label(tmp_path / 'a.png', labels, palette)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_editor_loses_the_stamp(tmp_path):
+    path = tmp_path / 'a.png'
+    assert read_stamp(path) is None
+    write_label(path, some_labels(), PALETTE, 'recipe 1')
+    assert read_stamp(path) == 'recipe 1'
+    Image.fromarray(np.array(Image.open(path))).save(path)
+    assert read_stamp(path) == ''
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert read_stamp(path) is None

@@ -1,4 +1,4 @@
-"""How the compiled CRF behaves; what it computes see tests/ops."""
+"""How the compiled CRF behaves; what it computes see test_dense_crf.py."""
 
 import os
 import shutil
@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from mmrca.pseudo_labels import numba_crf
+from mmrca.ops import dense_crf
 
 RUN = """
 import numpy as np
-from mmrca.pseudo_labels import numba_crf
+from mmrca.ops import dense_crf
 weights = np.ones((4, 3), np.float32)
-numba_crf._scale(weights, np.full(4, 2, np.float32))
-print(weights.sum(), sum(numba_crf._scale.stats.cache_hits.values()))
+dense_crf._scale(weights, np.full(4, 2, np.float32))
+print(weights.sum(), sum(dense_crf._scale.stats.cache_hits.values()))
 """
 
 
@@ -56,9 +56,9 @@ def features(pixels, seed=0):
 
 
 def test_other_threads_run_meanwhile():
-    numba_crf.build_lattice(features(9))  # compiles
+    dense_crf.build_lattice(features(9))  # compiles
     many = features(60_000)
-    worker = threading.Thread(target=numba_crf.build_lattice, args=[many])
+    worker = threading.Thread(target=dense_crf.build_lattice, args=[many])
     worker.start()
     turns = 0
     while worker.is_alive():
@@ -72,7 +72,7 @@ def test_threads_do_not_disturb_each_other():
     def infer(seed):
         energy = np.random.default_rng(seed).random((3, 500), np.float32)
         kernels = [(features(500, seed), 5.0)]
-        return numba_crf.mean_field(energy, kernels, 5)
+        return dense_crf.mean_field(energy, kernels, 5)
 
     alone = [infer(seed) for seed in range(8)]
     with ThreadPoolExecutor(4) as pool:

@@ -1,0 +1,104 @@
+"""The second pass: how good the labels in a folder are, and saved CAMs."""
+
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+from mmrca.datasets.images import ImageError
+from mmrca.evaluation.label_quality import (
+    LabelCounts,
+    Normals,
+    PerClass,
+    Quality,
+    ScoreCounts,
+    ScoreQuality,
+    count_file,
+    evaluate,
+    read_class_map,
+)
+from mmrca.progress import progress
+from mmrca.pseudo_labels.inputs import LabelInput
+from mmrca.pseudo_labels.pipeline import Pipeline, in_threads
+
+
+class AgainstMasks(TypedDict):
+    """How good labels are, and with saved CAMs what they were made of.
+
+    ``refined`` is there with a refinement only.
+    """
+
+    images: int
+    labels: Quality
+    cam: NotRequired[ScoreQuality]
+    refined: NotRequired[ScoreQuality]
+
+
+class Measured(TypedDict):
+    """The labels that there are: ``share`` per class, ``unlabelled`` too."""
+
+    images: int
+    share: PerClass
+    normals: Normals
+    against_masks: AgainstMasks | None
+
+
+def measure(
+    pipeline: Pipeline,
+    inputs: Sequence[LabelInput],
+    errors: dict[str, str],
+    workers: int,
+) -> Measured:
+    """Measure labels, and CAMs where they are kept.
+
+    Args:
+        pipeline: That made the labels.
+        inputs: Their images.
+        errors: By ID, the images without a label; those whose label or mask
+            cannot be measured are added.
+        workers: Threads.
+    """
+    job = pipeline.job
+    counts = LabelCounts(len(job.classes))
+    labelled = [item for item in inputs if item.img_id not in errors]
+    for item in progress(labelled, 'measuring labels'):
+        normal = None if item.classes is None else not item.classes
+        try:
+            count_file(counts, job.label_file(item), item.mask, normal)
+        except ImageError as error:
+            errors[item.img_id] = f'{error}; its label is not measured'
+    found: AgainstMasks | None = None
+    try:
+        counts.check_masks()
+    except ValueError as error:
+        print(error, flush=True)
+    else:
+        if counts.evaluated:
+            found = {
+                'images': counts.evaluated,
+                'labels': evaluate(counts.confusion, job.classes),
+            }
+    if found and job.cams_dir:
+        with_mask = [i for i in labelled if i.img_id not in errors and i.mask]
+        found |= _measure_scores(pipeline, with_mask, workers)
+    return {
+        'images': counts.images,
+        'share': counts.share(job.classes),
+        'normals': counts.normals(),
+        'against_masks': found,
+    }
+
+
+def _measure_scores(
+    pipeline: Pipeline, items: Sequence[LabelInput], workers: int
+) -> AgainstMasks:
+    """Measure CAMs before and after refinement: ``cam`` and ``refined``."""
+    job = pipeline.job
+    found = {'cam': ScoreCounts(len(job.classes))}
+    if job.labeller.refinement is not None:
+        found['refined'] = ScoreCounts(len(job.classes))
+    calls = in_threads(pipeline.score, ((item,) for item in items), workers)
+    for item, classes, scores in progress(calls, 'measuring CAMs', len(items)):
+        assert item.mask is not None
+        mask = read_class_map(item.mask, 'mask')
+        for name, values in zip(found, scores, strict=False):
+            found[name].add(values, classes, mask)
+    return {name: c.evaluate(job.classes) for name, c in found.items()}
