@@ -13,6 +13,7 @@ keeps its traceback.
 """
 
 import os
+import re
 import sys
 import traceback
 from argparse import ArgumentParser, Namespace
@@ -22,6 +23,11 @@ from typing import NoReturn
 
 from mmengine.config import Config, DictAction
 
+# What the variables that a config reads stand for. The recipes for own images
+# read theirs without mmengine.
+_variables = {'OWN_DATA': os.environ.get('OWN_DATA', 'data/mine')}
+_PASTED = ('TOY_DATA', 'VOC20_MINI', 'MOBILENET_V2', 'LABEL_DIR', 'CLASSIFIER')
+_IN_CONFIG = re.compile(r'\{\{\W*\$(\w+)\s*:\s*([^\s\'"}]*)')
 # Where a constructor that does not fit its arguments is called.
 _BUILDERS = ('mmengine.registry.build_functions', 'mmrca.checks')
 
@@ -57,8 +63,17 @@ def run(main: Callable[[], None]) -> None:
 def _end(error: Exception, text: str) -> NoReturn:
     if os.environ.get('MMRCA_TRACEBACK'):
         raise error
-    print(f'error: {text}', file=sys.stderr)
+    print(f'error: {text}{_origin(text)}', file=sys.stderr)
     sys.exit(2)
+
+
+def _origin(text: str) -> str:
+    """Name the environment variable that a path in an error comes from."""
+    for name, value in _variables.items():
+        if value and value in text and name not in text:
+            how = 'set to' if name in os.environ else 'not set, so'
+            return f' (the variable {name} is {how} {value})'
+    return ''
 
 
 def _of_config(error: Exception) -> bool:
@@ -116,11 +131,16 @@ def load_config(path: str, options: dict | None = None) -> Config:
     try:
         config = Config.fromfile(path)
         sections = set(config)
+        for name, default in _IN_CONFIG.findall(config.text):
+            _variables[name] = os.environ.get(name, default)
         config.merge_from_dict(options or {})
     # A config is code: reading one can raise anything.
     except Exception as error:
+        # mmengine pastes what a variable holds into the config's source.
+        odd = [n for n in _PASTED if set(os.environ.get(n, '')) & set('\'"\\')]
+        why = f' ({odd[0]} holds a quote or backslash)' if odd else ''
         raise ValueError(
-            f'config {path} cannot be read: {type(error).__name__}: '
+            f'config {path} cannot be read{why}: {type(error).__name__}: '
             f'{sentence(error)}'
         ) from error
     _check_options(sections, options or {})

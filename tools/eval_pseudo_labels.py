@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmrca.datasets.list_writer import read_names
 from prettytable import PrettyTable
 from torch import Tensor
 
 from mmrca.atomic_write import write_json
-from mmrca.cli import existing_file, run
+from mmrca.cli import run
+from mmrca.datasets.label_list import read_classes, read_images
 from mmrca.evaluation.label_quality import LabelCounts, count_file, evaluate
 from mmrca.ops.pseudo_label import IGNORE_INDEX
 from mmrca.progress import progress
@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--split',
         required=True,
         metavar='FILE',
-        help='the images, the first word of each line',
+        help='the images: a label list, or a name on each line',
     )
     parser.add_argument(
         '--classes',
@@ -52,20 +52,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def class_names(path: str | None) -> list[str] | None:
-    """Read the names of the classes, with the background."""
-    if path is None:
-        return None
-    text = Path(existing_file(path, 'class list')).read_text(encoding='utf-8')
-    return ['background', *(n.strip() for n in text.splitlines() if n.strip())]
-
-
 def show(percent: float | None) -> str:
     """Write a percentage with two digits."""
     return 'nan' if percent is None else f'{percent:.2f}'
 
 
-def count(pred_dir: Path, gt_dir: Path, names: Sequence[str]) -> LabelCounts:
+def count(pred_dir: Path, gt_dir: Path, split: str) -> LabelCounts:
     """Count the pixels of the labels of a split against its masks.
 
     Raises:
@@ -73,19 +65,10 @@ def count(pred_dir: Path, gt_dir: Path, names: Sequence[str]) -> LabelCounts:
         ValueError: If a file is not a class map, or of another size than its
             mask, or no mask shows a class.
     """
-    for folder in (pred_dir, gt_dir):
-        if not folder.is_dir():
-            raise FileNotFoundError(f'folder {folder} does not exist')
-        missing = [n for n in names if not (folder / f'{n}.png').is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f'{len(missing)} of the {len(names)} PNGs of the split are '
-                f'not in {folder}, first {missing[0]}.png; complete it or '
-                'shorten the split'
-            )
+    labels, masks = (read_images(split, d) for d in (pred_dir, gt_dir))
     counts = LabelCounts(IGNORE_INDEX)
-    for name in progress(names, 'labels'):
-        count_file(counts, pred_dir / f'{name}.png', gt_dir / f'{name}.png')
+    for name, file in progress(labels.items(), 'labels', len(labels)):
+        count_file(counts, pred_dir / file, gt_dir / masks[name])
     counts.check_masks()
     return counts
 
@@ -140,9 +123,8 @@ def report(metrics: dict) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure."""
     args = parse_args(argv)
-    names = read_names(existing_file(args.split, 'split'))
-    classes = class_names(args.classes)
-    counts = count(args.pred_dir, args.gt_dir, names)
+    classes = args.classes and ['background', *read_classes(args.classes)]
+    counts = count(args.pred_dir, args.gt_dir, args.split)
     confusion = trim(counts.confusion, classes and len(classes))
     classes = classes or [str(number) for number in range(len(confusion))]
     metrics = {

@@ -6,9 +6,15 @@ Usage:
 """
 
 import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmseg.structures import SegDataSample
 
 from mmrca.checkpoint import check_weights
 from mmrca.cli import (
@@ -18,7 +24,10 @@ from mmrca.cli import (
     run,
     set_work_dir,
 )
+from mmrca.datasets import unwrap_dataset
+from mmrca.datasets.images import image_id
 from mmrca.launch import add_launcher, set_launcher
+from mmrca.pseudo_labels.writer import voc_palette, write_label
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         '--work-dir', help='folder for the log [work_dirs/CONFIG_NAME]'
     )
     parser.add_argument(
-        '--out', help='folder for the predicted label maps (segmenters only)'
+        '--out', help='folder for the predicted label maps, one PNG an image'
     )
     parser.add_argument('--show-dir', help='folder for painted predictions')
     parser.add_argument(
@@ -57,15 +66,40 @@ def set_tta(config: Config) -> None:
     config.model = config.tta_model
 
 
-def set_out(config: Config, out: str) -> None:
-    """Have the metric that sees the label maps write them as PNG files."""
-    evaluators = config.test_evaluator
-    if not isinstance(evaluators, list | tuple):
-        evaluators = [evaluators]
-    writers = [e for e in evaluators if e['type'].endswith('IoUMetric')]
-    if not writers:
-        raise ValueError('--out needs an IoUMetric in test_evaluator')
-    writers[0]['output_dir'] = out
+class LabelWriter(Hook):
+    """Writes each predicted label map, in the subfolder of its image.
+
+    MMSegmentation's IoUMetric drops subfolders, so images of one name in two
+    of them would overwrite each other.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Write the labels of a batch."""
+        dataset = unwrap_dataset(runner.test_dataloader.dataset)
+        metainfo = dataset.metainfo
+        palette = metainfo.get('palette') or voc_palette(
+            len(metainfo['classes'])
+        )
+        for sample in outputs or ():
+            name = os.path.relpath(
+                sample.img_path, dataset.data_prefix['img_path']
+            )
+            path = self.folder / f'{image_id(name)}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            labels = sample.pred_sem_seg.data[0].cpu().numpy()
+            write_label(path, labels.astype(np.uint8), palette)
 
 
 def set_show_dir(config: Config, show_dir: str) -> None:
@@ -90,10 +124,10 @@ def main() -> None:
         set_show_dir(config, args.show_dir)
     if args.tta:
         set_tta(config)
-    if args.out:
-        set_out(config, args.out)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
+    if args.out:
+        runner.register_hook(LabelWriter(args.out))
     check_weights(runner.model, config.load_from)
     runner.test()
 

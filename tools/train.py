@@ -12,9 +12,9 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.runner import Runner
+from training_data import check_training_data
 
 from mmrca.checkpoint import (
     check_backbone,
@@ -115,27 +115,6 @@ def set_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
-def check_images(dataset: BaseDataset) -> None:
-    """Look for a segmenter's images and labels before the training.
-
-    MMSegmentation's data sets, in a wrapper or not, notice a missing file
-    when they come to it; ours, which have ``gt_label``, look by themselves.
-    """
-    if 'gt_label' in dataset.get_data_info(0):
-        return
-    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    keys = ('img_path', 'seg_map_path')
-    paths = [info[key] for info in infos for key in keys if info.get(key)]
-    missing = [path for path in paths if not Path(path).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f'{len(missing)} of the {len(paths)} images and labels of '
-            f'train_dataloader.dataset are missing, such as {missing[0]}; '
-            'check the folders, LABEL_DIR if the config reads it, and '
-            'img_suffix'
-        )
-
-
 def main() -> None:
     """Train."""
     args = parse_args()
@@ -150,7 +129,7 @@ def main() -> None:
     check_classes(config)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
-    check_images(runner.train_dataloader.dataset)
+    check_training_data(runner.train_dataloader.dataset)
     if config.get('resume'):
         check_weights(runner.model, config.load_from)
     else:

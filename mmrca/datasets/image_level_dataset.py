@@ -7,12 +7,25 @@ from collections.abc import Collection
 
 from mmcv.transforms import LoadAnnotations
 from mmseg.datasets import BaseSegDataset
+from torch.utils.data import Dataset
 
 from mmrca.checks import Count
 from mmrca.registry import DATASETS
 
 from .images import find_images, image_ids
 from .label_list import read_labels
+from .masks import read_class_map
+
+
+def unwrap_dataset(dataset: Dataset) -> Dataset:
+    """Take a data set out of wrappers that repeat its images.
+
+    Args:
+        dataset: Such as mmengine's ClassBalancedDataset.
+    """
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    return dataset
 
 
 @DATASETS.register_module()
@@ -27,6 +40,9 @@ class ImageLevelDataset(BaseSegDataset):
     Images may lie in subfolders and be of several suffixes. Without suffix,
     an image's path is its ``img_id``, by which masks, saliency maps and
     pseudo-labels are named.
+
+    An image that shows none of the classes is listed without one. It trains
+    with targets 0 and has no row.
 
     Every (image, class) pair has a row of the region memory. Rows are
     numbered class by class in the order of the list; with
@@ -48,14 +64,16 @@ class ImageLevelDataset(BaseSegDataset):
 
     Attributes:
         row_class: Class of each memory row.
+        labels_per_image: The largest number of classes of an image.
         fingerprint: 32 bytes that change with images, labels and rows, not
             with the notation of the list.
 
     Raises:
         FileNotFoundError: The list, the folder, an image or a mask is
             missing.
-        ValueError: The list has a fault, two images have the same
-            ``img_id``, or a setting is no good.
+        ValueError: The list cannot be used, two images have the same
+            ``img_id``, a mask holds a value that is neither a class nor 255,
+            or an option is wrong.
     """
 
     def __init__(
@@ -106,6 +124,7 @@ class ImageLevelDataset(BaseSegDataset):
         files = {ids[name]: file for name, file in found.items()}
         masks = self._find_masks(labels)
         rows = self._assign_rows(labels)
+        self.labels_per_image = max(map(len, labels.values()))
         known = json.dumps([self.num_classes, labels, rows])
         self.fingerprint = hashlib.sha256(known.encode()).digest()
         return [
@@ -124,6 +143,10 @@ class ImageLevelDataset(BaseSegDataset):
             )
             for image, classes in labels.items()
         ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return an image's class numbers, as ClassBalancedDataset asks."""
+        return self.get_data_info(idx)['gt_label']
 
     def prepare_data(self, idx: int) -> dict | None:
         """Run the pipeline on an image.
@@ -176,10 +199,12 @@ class ImageLevelDataset(BaseSegDataset):
                 f'first {image}{self.seg_map_suffix} ({reason}); add them, '
                 'or leave LoadAnnotations out of the pipeline.'
             )
-        return {
-            image: dict(seg_map_path=os.path.join(folder, file))
-            for image, file in found.items()
+        masks = {
+            image: os.path.join(folder, file) for image, file in found.items()
         }
+        for path in masks.values() if self._loads_masks else ():
+            read_class_map(path, 'mask', self.num_classes + 1)
+        return {image: dict(seg_map_path=p) for image, p in masks.items()}
 
     def _assign_rows(
         self, labels: dict[str, list[int]]

@@ -292,7 +292,7 @@ def _read(path: str | Path) -> bytes:
 
 
 def open_picture(path: str | Path, what: str) -> Image.Image:
-    """Read a file that is no photo, such as a mask, with its mode.
+    """Read a picture with its mode, such as a mask.
 
     Args:
         path: The file.

@@ -93,7 +93,9 @@ def read_images(
         lines = [line.strip() for line in _read(path).splitlines()]
         lines = [image_name(line, str(path)) for line in lines if line]
         blank = [line for line in lines if len(line.split()) > 1]
-        if find_images(folder, _with_ids(blank), suffix)[0]:
+        whole, why_not = find_images(folder, _with_ids(blank), suffix)
+        # A file that only looks like the line is told by its reason.
+        if whole or any('has' in reason for reason in why_not.values()):
             names = lines
     found, reasons = find_images(folder, _with_ids(names), suffix)
     files = {n: found.get(n) or found.get(image_id(n)) for n in names}
@@ -107,7 +109,10 @@ def read_images(
     if len(files) < len(names):
         (twice, _), *_ = Counter(names).most_common(1)
         raise ValueError(f'{path} names image {twice} twice; keep one entry.')
-    ids = image_ids(files, suffix)
+    try:
+        ids = image_ids(files, suffix)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
     return {ids[name]: file for name, file in files.items()}
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmrca.cli import sentence
 from mmrca.datasets import ImageLevelDataset
+from mmrca.pseudo_labels.cues import SaliencyCue
 from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 from mmrca.registry import DATASETS
 from tests import tiny
@@ -66,7 +67,6 @@ def test_a_cap_changes_the_fingerprint(root):
     ('labels', 'says'),
     [
         ('', r'labels\.txt is empty'),
-        ('0 0\n1\n', r'labels\.txt line 2: image 1 has no class'),
         ('0 pink\n', r"line 1: image 0 has the unknown class 'pink'.*red, gr"),
         ('0 3\n', r"line 1: image 0 has the unknown class '3'.*0 to 2"),
         ('0 0\n0 1\n', r'line 2: image 0 is listed a second time'),
@@ -82,7 +82,7 @@ def test_a_bad_list_is_one_clear_sentence(root, labels, says):
 @pytest.mark.parametrize(
     ('changes', 'says'),
     [
-        (dict(ann_file='nowhere.txt'), 'label list nowhere.txt does not'),
+        (dict(ann_file='nowhere.txt'), 'list nowhere.txt does not'),
         (
             dict(data_prefix=dict(img_path='nowhere')),
             'image folder nowhere does not',
@@ -171,10 +171,12 @@ def test_masks_saliency_and_labels_lie_in_the_images_subfolders(tmp_path):
             seg_map_path=str(tmp_path / 'masks'),
         ),
     )
-    saliency = str(tmp_path / 'saliency')
-    (item,), _ = collect_inputs(data_infos(dataset), saliency)
-    assert item.mask == str(tmp_path / 'masks/cats/b.png')
-    assert item.saliency == tmp_path / 'saliency/cats/b.png'
+    cue = SaliencyCue(str(tmp_path / 'saliency'))
+    (item,), errors = collect_inputs(data_infos(dataset), cue.check)
+    assert not errors
+    assert item.mask == tmp_path / 'masks/cats/b.png'
+    score = cue(torch.zeros(1, 6, 8), item.img_id)
+    torch.testing.assert_close(score, torch.full((6, 8), 0.8))
 
 
 @pytest.fixture(scope='module')

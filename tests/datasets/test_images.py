@@ -149,10 +149,11 @@ def test_a_link_to_a_missing_image_is_still_listed(tmp_path):
 
 def test_a_words_way_to_a_name():
     for word in ('a/b c', './a/b c', 'a//./b c', 'a/b c/'):
-        assert image_name(word) == 'a/b c'
+        assert image_name(word, 'list') == 'a/b c'
     for word in ('', '.', '/a', '../a', 'a/../b'):
-        with pytest.raises(ValueError, match=re.escape(f"'{word}'")):
-            image_name(word)
+        said = re.escape(f"l.txt line 2: the name '{word}'")
+        with pytest.raises(ValueError, match=said):
+            image_name(word, 'l.txt line 2')
 
 
 def xmp(orientation):

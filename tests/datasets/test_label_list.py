@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmrca.datasets.label_list import read_labels
+from mmrca.datasets.label_list import read_classes, read_images, read_labels
 
 CLASSES = ('cat', 'dog', 'person')
 
@@ -31,6 +31,20 @@ def test_notations_of_one_list(tmp_path, name, text):
     assert list(labels.items()) == [('b', [0, 2]), ('a', [1])]
 
 
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('l.txt', './b 2\na\n'),
+        ('l.csv', 'b,person\na\n'),
+        ('l.csv', 'b,person\na,,\n'),
+        ('l.json', '{"./b": ["person"], "a": []}'),
+    ],
+)
+def test_an_entry_without_a_class_is_a_normal_image(tmp_path, name, text):
+    labels = read(tmp_path, name, text)
+    assert list(labels.items()) == [('b', [2]), ('a', [])]
+
+
 def test_numbers_ascend(tmp_path):
     classes = [f'class {c}' for c in range(40)]
     assert read(tmp_path, 'l', 'a 33 8 1', classes) == {'a': [1, 8, 33]}
@@ -52,8 +66,7 @@ def test_blanks_commas_and_quotes_in_names(tmp_path, name):
         ('l.csv', '', 'is empty'),
         ('l.csv', 'a,cat\na,dog\n', 'line 2: image a is listed a second'),
         ('l.csv', '"a\nb",cat\nc,cow\n', 'line 3: image c has the unknown'),
-        ('l.csv', 'a\n', 'line 1: image a has no class'),
-        ('l.csv', ',cat\n', 'line 1: image : the name must be a path'),
+        ('l.csv', ',cat\n', "line 1: the name '' must be a path"),
         ('l.csv', 'a,"cat\n', 'cannot be read: unexpected end of data'),
         ('l.json', '{}', 'is empty'),
         ('l.json', '{"a": ["cat"], "a": ["dog"]}', 'entry 2: image a is l'),
@@ -84,3 +97,79 @@ def test_a_class_called_like_anothers_number_is_refused(tmp_path):
     assert read(tmp_path, 'l.txt', 'a 1\n', ('0', '1')) == {'a': [1]}
     with pytest.raises(ValueError, match=r"'1', which is also .* 'two'"):
         read(tmp_path, 'l.txt', 'a 1\n', ('1', 'two'))
+
+
+@pytest.fixture
+def masks(tmp_path):
+    for name in ('a', 'trip/bus 7', 'trip/bus 8', 'cam.001'):
+        path = tmp_path / 'masks' / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / 'masks'
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'images'),
+    [
+        ('l.txt', 'a 0 1\ncam.001\n', ['a', 'cam.001']),
+        ('l.txt', '\ufeffcam.001.jpg  -1\r\na.JPG 1\r\n', ['cam.001', 'a']),
+        ('l.txt', 'a\ntrip/bus 7 \n\n./trip/bus 8', ['a', 'trip/bus 7', 0]),
+        ('l.csv', 'trip/bus 7.jpg,cat\na\n', ['trip/bus 7', 'a']),
+        ('l.json', '{"trip/bus 7": [], "a": [1]}', ['trip/bus 7', 'a']),
+    ],
+)
+def test_images_of_a_list_in_every_notation(
+    masks, tmp_path, name, text, images
+):
+    (tmp_path / name).write_bytes(text.encode())
+    images = [image or 'trip/bus 8' for image in images]
+    found = read_images(tmp_path / name, masks)
+    assert list(found.items()) == [(i, f'{i}.png') for i in images]
+
+
+@pytest.mark.parametrize(
+    ('text', 'error', 'says'),
+    [
+        ('a\nb 1\n', FileNotFoundError, '1 of the 2 images .* first b: not'),
+        ('trip/bus 7\ntrip/bus 9', FileNotFoundError, 'first trip/bus 9: '),
+        ('trip/bus\xa07', FileNotFoundError, r'bus 7.png.*bus.xa07'),
+        ('a 1\na 2\n', ValueError, 'image a twice'),
+        ('a\na.jpg\n', ValueError, "'a' and 'a.jpg' are one image"),
+        ('', ValueError, 'empty'),
+    ],
+)
+def test_images_of_a_list_that_do_not_fit_the_folder(
+    masks, tmp_path, text, error, says
+):
+    (tmp_path / 'l.txt').write_text(text)
+    with pytest.raises(error, match=says) as caught:
+        read_images(tmp_path / 'l.txt', masks)
+    assert str(tmp_path / 'l.txt') in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'text',
+    ['cat\nbus stop', '\ufeffcat\r\nbus stop \r\n', '\n cat\n\nbus stop'],
+)
+def test_classes_after_an_editor(tmp_path, text):
+    (tmp_path / 'classes.txt').write_bytes(text.encode())
+    assert read_classes(tmp_path / 'classes.txt') == ['cat', 'bus stop']
+
+
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [
+        (' \n', 'has no classes'),
+        ('cat\nBackground\n', "'Background'"),
+        ('cat\ncat\n', "'cat' and 'cat'"),
+        ('bus stop\nBus\xa0stop\n', r"'bus stop' and 'Bus\\xa0stop'"),
+    ],
+)
+def test_names_that_cannot_be_classes(tmp_path, text, says):
+    (tmp_path / 'classes.txt').write_text(text, encoding='utf-8')
+    with pytest.raises(ValueError, match=says) as error:
+        read_classes(tmp_path / 'classes.txt')
+    assert str(tmp_path / 'classes.txt') in str(error.value)
+    (tmp_path / 'classes.txt').write_bytes(text.encode('utf-16'))
+    with pytest.raises(ValueError, match='UTF-8'):
+        read_classes(tmp_path / 'classes.txt')

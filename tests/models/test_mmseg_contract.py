@@ -1,6 +1,9 @@
 """What MMSegmentation's own tools do with a classifier."""
 
 import copy
+import runpy
+import shutil
+import sys
 from pathlib import Path
 
 import mmcv
@@ -124,3 +127,33 @@ def test_a_mirrored_view_comes_back_as_the_photo_lies(trained):
     one, other = (o.pred_sem_seg.data for o in outputs)
     assert one.shape == other.shape
     assert np.mean((one == other).numpy()) > 0.8
+
+
+def test_out_writes_a_png_for_each_image_of_each_subfolder(
+    trained, repo, tmp_path, monkeypatch
+):
+    cfg = config(trained)
+    lines = []
+    for folder in ('one', 'two'):
+        for kind in ('images', 'masks'):
+            (tmp_path / kind / folder).mkdir(parents=True)
+            shutil.copy(
+                trained / kind / '0.png', tmp_path / kind / folder / '0.png'
+            )
+        lines.append(f'{folder}/0 0\n')
+    (tmp_path / 'labels.txt').write_text(''.join(lines))
+    dataset = cfg.test_dataloader.dataset
+    dataset.ann_file = str(tmp_path / 'labels.txt')
+    dataset.data_prefix = dict(
+        img_path=str(tmp_path / 'images'), seg_map_path=str(tmp_path / 'masks')
+    )
+    cfg.dump(tmp_path / 'config.py')
+    arguments = [str(tmp_path / 'config.py'), cfg.load_from]
+    arguments += ['--out', str(tmp_path / 'out')]
+    arguments += ['--work-dir', str(tmp_path / 'test')]
+    monkeypatch.setattr(sys, 'argv', ['test.py', *arguments])
+    runpy.run_path(str(repo / 'tools/test.py'), run_name='__main__')
+    for folder in ('one', 'two'):
+        with Image.open(tmp_path / f'out/{folder}/0.png') as picture:
+            assert picture.size == (32, 32)
+            assert set(np.unique(picture)) <= {0, 1}

@@ -625,7 +625,11 @@ def test_an_image_of_any_name_keeps_its_id_or_is_refused(
         convert('table', photos / 'table.csv', photos / 'photos', out)
     except (ValueError, FileNotFoundError):
         return
-    assert load(out, photos / 'photos') == {'a': ['cat'], name: ['dog']}
+    # Rows of one image add up.
+    expected = {'a': ['cat'], name: ['dog']}
+    if name == 'a':
+        expected = {'a': ['cat', 'dog']}
+    assert load(out, photos / 'photos') == expected
 
 
 def test_a_count_column_that_is_picked_is_read(convert, photos):
@@ -876,8 +880,8 @@ def test_masks(convert, masked):
 @pytest.mark.parametrize(
     ('mode', 'value', 'says'),
     [
-        ('L', 3, r'a\.png holds 3, but there are 2 classes'),
-        ('RGB', 1, r'a\.png must be 8-bit grey or with a palette, not RGB'),
+        ('L', 3, r'a\.png holds 3, .* 0 to 2'),
+        ('RGB', 1, r'a\.png .* RGB'),
     ],
 )
 def test_bad_masks(convert, masked, mode, value, says):

@@ -91,16 +91,16 @@ def test_open_pixels_and_coverage_by_hand(tool, place):
     [
         (
             lambda p: (p / 'pred/b.png').unlink(),
-            '1 of the 3 PNGs of the split are not in',
+            'split.txt have no .png file, first b',
         ),
         (lambda p: (p / 'pred/b.png').write_bytes(b'x'), 'pred/b.png cannot'),
         (
             lambda p: Image.new('L', (3, 3)).save(p / 'pred/b.png'),
-            'pred/b.png: prediction of shape',
+            'gt/b.png is 7 x 9 pixels, label .*pred/b.png 3 x 3',
         ),
         (
             lambda p: Image.new('RGB', (7, 9)).save(p / 'gt/b.png'),
-            'gt/b.png must be 8-bit',
+            'gt/b.png .* RGB',
         ),
         (lambda p: (p / 'split.txt').write_text(''), 'is empty'),
         (lambda p: (p / 'classes.txt').write_text('cat\n'), 'hold 3'),

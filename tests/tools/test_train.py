@@ -148,7 +148,7 @@ def test_a_checkpoint_of_another_model_is_not_measured(
         message = r'model\.pth lacks 1 weights, such as cls_head\.conv'
     else:
         checkpoint.write_text('no checkpoint')
-        message = r'model\.pth is no checkpoint'
+        message = r'model\.pth'
     status, err = tool('test.py', path, str(checkpoint))
     assert status == 2
     assert re.search(message, err.splitlines()[-1])
@@ -171,7 +171,6 @@ def test_launcher_without_torchrun(tool, config, monkeypatch):
     ('option', 'key'),
     [
         (('--tta',), 'tta_model'),
-        (('--out', 'labels'), 'test_evaluator'),
         (('--show-dir', 'shown'), 'visualization'),
     ],
 )
@@ -192,7 +191,7 @@ def test_an_option_the_config_is_not_made_for(
     ('content', 'said'),
     [
         (dict(state_dict=dict(w=torch.ones(1))), 'no state of a training'),
-        (None, 'last.pth is no checkpoint'),
+        (None, 'last.pth'),
     ],
 )
 def test_resume_wants_the_checkpoint_of_a_training(
@@ -209,32 +208,99 @@ def test_resume_wants_the_checkpoint_of_a_training(
     assert err.count('\n') == 1
 
 
-@pytest.mark.parametrize('wrapped', [False, True])
-@pytest.mark.parametrize('kind', ['image', 'label'])
-def test_a_segmenter_misses_a_file_before_it_trains(
-    tool, repo, tmp_path, kind, wrapped
-):
-    names = ['a', 'b']
+def segmenter(repo, root: Path, wrapped: bool = False) -> str:
+    """Write a stock segmenter's config for two images and their labels."""
     for folder, suffix in (('JPEGImages', '.jpg'), ('labels', '.png')):
-        (tmp_path / folder).mkdir()
-        for name in names:
-            Image.new('L', (8, 8)).save(tmp_path / folder / f'{name}{suffix}')
-    (tmp_path / 'ids.txt').write_text('a\nb\n')
-    gone = {'image': 'JPEGImages/b.jpg', 'label': 'labels/b.png'}[kind]
-    (tmp_path / gone).unlink()
+        (root / folder).mkdir()
+        for name in ('a', 'b'):
+            Image.new('L', (8, 6), 1).save(root / folder / f'{name}{suffix}')
+    (root / 'ids.txt').write_text('a\nb\n')
     cfg = Config.fromfile(repo / 'configs/rca_seg/deeplabv3plus_r18_toy.py')
     given = cfg.train_dataloader.dataset
-    given.ann_file = f'{tmp_path}/ids.txt'
-    given.data_prefix.img_path = f'{tmp_path}/JPEGImages'
-    given.data_prefix.seg_map_path = f'{tmp_path}/labels'
+    given.ann_file = f'{root}/ids.txt'
+    given.data_prefix.img_path = f'{root}/JPEGImages'
+    given.data_prefix.seg_map_path = f'{root}/labels'
     if wrapped:
         cfg.train_dataloader.dataset = dict(
             type='RepeatDataset', times=1, dataset=given
         )
     cfg.model.backbone.init_cfg = None
-    cfg.dump(tmp_path / 'segmenter.py')
-    status, err = tool('train.py', str(tmp_path / 'segmenter.py'))
+    cfg.dump(root / 'segmenter.py')
+    return str(root / 'segmenter.py')
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+@pytest.mark.parametrize('gone', ['JPEGImages/b.jpg', 'labels/b.png'])
+def test_a_segmenter_misses_a_file_before_it_trains(
+    tool, repo, tmp_path, gone, wrapped
+):
+    path = segmenter(repo, tmp_path, wrapped)
+    (tmp_path / gone).unlink()
+    status, err = tool('train.py', path)
     assert status == 2
     assert '1 of the 4 images and labels' in err
     assert gone in err
     assert 'LABEL_DIR' in err
+
+
+@pytest.mark.parametrize(
+    ('label', 'says'),
+    [
+        (Image.new('L', (8, 6), 9), r'labels/b\.png holds 9'),
+        (Image.new('RGB', (8, 6)), r'labels/b\.png .* RGB'),
+        (Image.new('L', (6, 8), 1), r'labels/b\.png is 6 x 8 .* 8 x 6'),
+    ],
+)
+def test_a_label_that_cannot_be_learned_from_is_named(
+    tool, repo, tmp_path, label, says
+):
+    path = segmenter(repo, tmp_path)
+    label.save(tmp_path / 'labels/b.png')
+    status, err = tool('train.py', path)
+    assert status == 2
+    assert re.search(says, err)
+
+
+def test_labels_without_any_class_are_refused(tool, repo, tmp_path):
+    path = segmenter(repo, tmp_path)
+    for name, value in (('a', 0), ('b', 255)):
+        Image.new('L', (8, 6), value).save(tmp_path / f'labels/{name}.png')
+    status, err = tool('train.py', path)
+    assert status == 2
+    assert 'shows a class' in err
+    assert '255' in err
+
+
+def test_labels_of_other_classes_are_refused(tool, repo, tmp_path):
+    path = segmenter(repo, tmp_path)
+    recipe = dict(classes=['background', 'dog', 'bus'])
+    manifest = tmp_path / 'labels/manifest.json'
+    manifest.write_text(json.dumps(dict(recipe=recipe)))
+    status, err = tool('train.py', path)
+    assert status == 2
+    assert 'dog, bus' in err
+
+
+@pytest.mark.parametrize('labels', [[[0], [0]], [[0, 1], [0, 1]]])
+def test_classes_that_every_image_shows_cannot_be_learned(
+    tool, tmp_path, labels
+):
+    cfg = tiny.config(tiny.write_images(tmp_path, labels))
+    cfg.dump(tmp_path / 'config.py')
+    status, err = tool('train.py', str(tmp_path / 'config.py'))
+    assert status == 2
+    assert 'every training image shows red' in err
+
+
+def test_a_missing_folder_is_named_with_its_variable(
+    tool, repo, tmp_path, monkeypatch
+):
+    path = str(repo / 'configs/rca/cam_r18_toy.py')
+    monkeypatch.setenv('TOY_DATA', str(tmp_path / 'nowhere'))
+    status, err = tool('train.py', path)
+    assert status == 2
+    assert 'TOY_DATA' in err
+    monkeypatch.delenv('TOY_DATA')
+    status, err = tool('train.py', path)
+    assert status == 2
+    assert 'TOY_DATA is not set' in err

@@ -145,7 +145,7 @@ def choose_classes(
 
     Raises:
         FileNotFoundError: The file of ``--classes`` is missing.
-        ValueError: There are no classes, one is no good, OUT is there
+        ValueError: There are no classes, one cannot be used, OUT is there
             already or of an unknown kind, or ``classes.txt`` says otherwise
             than ``--classes``.
     """

@@ -24,8 +24,9 @@ from list_writer import (
 )
 
 from mmrca.cli import run
-from mmrca.datasets.images import image_ids, list_images, open_picture
+from mmrca.datasets.images import image_ids, list_images
 from mmrca.datasets.label_list import read_images
+from mmrca.datasets.masks import read_class_map
 from mmrca.ops.pseudo_label import IGNORE_INDEX
 from mmrca.progress import progress
 
@@ -75,28 +76,6 @@ def list_masks(
     return {ids[name]: name for name in masks}, skipped
 
 
-def read_values(path: Path, classes: Sequence[str]) -> list[int]:
-    """Read the values that a mask holds, without the background's.
-
-    Raises:
-        ValueError: It is no mask, or holds a value that is no class.
-    """
-    picture = open_picture(path, 'mask')
-    if picture.mode not in ('L', 'P'):
-        raise ValueError(
-            f'mask {path} must be 8-bit grey or with a palette, not '
-            f'{picture.mode}'
-        )
-    values = [v for v in np.unique(np.asarray(picture)).tolist() if v]
-    unknown = [v for v in values if len(classes) < v < IGNORE_INDEX]
-    if unknown:
-        raise ValueError(
-            f'mask {path} holds {unknown[0]}, but there are {len(classes)} '
-            'classes; correct the mask or the classes'
-        )
-    return values
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Convert."""
     args = parse_args(argv)
@@ -104,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     masks, skipped = list_masks(args.masks, args.list)
     labels, empty = {}, 0
     for name, file in progress(masks.items(), 'masks', len(masks)):
-        values = read_values(args.masks / file, classes)
+        picture = read_class_map(args.masks / file, 'mask', len(classes) + 1)
+        values = [v for v in np.unique(picture).tolist() if v]
         labels[name] = [classes[v - 1] for v in values if v != IGNORE_INDEX]
         # Ignored pixels may be of a class, so the image may not be normal.
         if values == [IGNORE_INDEX]:

@@ -1,0 +1,114 @@
+"""Checks of what a training is about to learn from."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from mmrca.datasets.images import image_size
+from mmrca.datasets.masks import check_size, read_class_map
+from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.progress import progress
+from mmrca.pseudo_labels.manifest import read_manifest
+
+
+def check_training_data(dataset: Dataset) -> None:
+    """Check images and labels of a classifier or a segmenter.
+
+    Args:
+        dataset: Of ``train_dataloader``, in wrappers or not.
+
+    Raises:
+        ValueError: Nothing could be learned, or a label is wrong.
+        FileNotFoundError: A file is missing.
+    """
+    for part in _parts(dataset):
+        infos = [part.get_data_info(index) for index in range(len(part))]
+        classes = part.metainfo['classes']
+        if 'gt_label' in infos[0]:
+            _check_classifier([info['gt_label'] for info in infos], classes)
+        else:
+            folder = part.data_prefix.get('seg_map_path')
+            _check_manifest(Path(folder), classes)
+            _check_segmenter(infos, classes)
+
+
+def _parts(dataset: Dataset) -> Iterator[Dataset]:
+    """Take data sets out of mmengine's wrappers."""
+    for inner in getattr(dataset, 'datasets', ()):
+        yield from _parts(inner)
+    if hasattr(dataset, 'dataset'):
+        yield from _parts(dataset.dataset)
+    elif not hasattr(dataset, 'datasets'):
+        yield dataset
+
+
+def _check_classifier(
+    labels: Sequence[Sequence[int]], classes: Sequence[str]
+) -> None:
+    counts = Counter(c for shown in labels for c in shown)
+    everywhere = [c for c in counts if counts[c] == len(labels)]
+    if not counts:
+        raise ValueError(
+            'no training image shows a class, so there is nothing to learn; '
+            'add images with classes to train_dataloader.dataset.ann_file.'
+        )
+    if len(everywhere) == len(counts):
+        raise ValueError(
+            f'every training image shows {classes[everywhere[0] + 1]}, so '
+            'nothing tells what it looks like; add images without it to '
+            'train_dataloader.dataset.ann_file, normal images by their name '
+            'alone.'
+        )
+    if everywhere:
+        names = ', '.join(classes[c + 1] for c in everywhere)
+        print_log(
+            f'Every training image shows {names}: nothing tells what it '
+            'looks like; add images without it.',
+            'current',
+        )
+
+
+def _check_segmenter(infos: Sequence[dict], classes: Sequence[str]) -> None:
+    paths = [
+        info[key]
+        for info in infos
+        for key in ('img_path', 'seg_map_path')
+        if info.get(key)
+    ]
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{len(missing)} of the {len(paths)} images and labels of '
+            f'train_dataloader.dataset are missing, such as {missing[0]}; '
+            'check the folders, LABEL_DIR if the config reads it, and '
+            'img_suffix'
+        )
+    shown = False
+    for info in progress(infos, 'checking labels'):
+        path = info['seg_map_path']
+        label = read_class_map(path, 'label', len(classes))
+        check_size('label', path, label.shape, image_size(info['img_path']))
+        shown = shown or ((label > 0) & (label != IGNORE_INDEX)).any()
+    if not shown:
+        raise ValueError(
+            f'no label in {Path(path).parent} shows a class: there is only '
+            'background (0) and ignored (255), so nothing can be learned.'
+        )
+
+
+def _check_manifest(folder: Path, classes: Sequence[str]) -> None:
+    """Compare the classes that labels were made for, if they say so."""
+    try:
+        recipe = read_manifest(folder).get('recipe', {})
+    except ValueError:  # of another program
+        return
+    found = recipe.get('classes')
+    if found and found != list(classes):
+        raise ValueError(
+            f'the labels in {folder} were made for the classes '
+            f'{", ".join(found)}; the config has {", ".join(classes)}. '
+            'Make the labels again, or restore the order of the classes.'
+        )
