@@ -36,8 +36,10 @@ def fill(
     """Make the prototypes of all images, without augmentation.
 
     The rows of each class, and of the background, are clustered by K-means.
-    Images are read as labelling reads them. Processes share the images; all
-    end with the same prototypes.
+    An image that shows no class gives rows of the background only: of all its
+    cells, and of those that look most like each class. Images are read as
+    labelling reads them. Processes share the images; all end with the same
+    prototypes.
 
     Args:
         model: :class:`mmrca.models.RCA` with a prototype CAM, not in a
@@ -140,19 +142,22 @@ def _image_rows(
         cam = model.prototype_cam(stages, present)
     else:
         cam = model.cam_head(stages[-1])
-    masks, rest = confident_masks(
-        cam,
-        present,
-        torch.ones_like(cam[:, 0], dtype=torch.bool),
-        region,
-        background,
-    )
+    everywhere = torch.ones_like(cam[:, 0], dtype=torch.bool)
+    masks, rest = confident_masks(cam, present, everywhere, region, background)
+    normal = not present.any()
+    if normal:
+        # What looks most like a class in here is certain background.
+        every = torch.ones_like(present)
+        masks, _ = confident_masks(cam, every, everywhere, region, background)
     rows, exists = region_embeddings(
         model.prototype_cam.features(stages),
         torch.cat([masks, rest[:, None]], dim=1),
     )
     rows = F.normalize(rows[exists], dim=1)
-    return rows.cpu(), exists[0].nonzero()[:, 0].cpu()
+    kinds = exists[0].nonzero()[:, 0]
+    if normal:
+        kinds = torch.full_like(kinds, model.num_classes)
+    return rows.cpu(), kinds.cpu()
 
 
 def _report(kinds: Tensor, images: int, classes: Sequence[str]) -> None:

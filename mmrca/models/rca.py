@@ -300,6 +300,7 @@ class RCA(BaseSegmentor):
             memory.row_class,
             memory.filled,
             memory.generator,
+            memory.capacity,
         )
         loss = loss * memory.contrast_active
         # Each process derives the loss of all regions by its own regions;

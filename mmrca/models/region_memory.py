@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import broadcast, get_world_size, is_main_process
 from torch import Generator, Tensor, nn
 
 from mmrca.checks import Count, Share
@@ -109,7 +109,7 @@ class RegionMemory(nn.Module):
         for name, value in buffers.items():
             self.register_buffer(name, value)
         self.generator = Generator()
-        self._batch_size = 0
+        self._batch_size = self._labels_per_image = 0
         self._staged: StagedRegions | None = None
 
     def bind(
@@ -118,6 +118,7 @@ class RegionMemory(nn.Module):
         fingerprint: bytes,
         batch_size: int,
         seed: int = 0,
+        labels_per_image: int | None = None,
     ) -> None:
         """Tie the memory to a data set's rows.
 
@@ -126,6 +127,7 @@ class RegionMemory(nn.Module):
             fingerprint: Identifies images, labels and their rows.
             batch_size: Images a process has in one iteration at most.
             seed: Of the noise of a Gaussian start.
+            labels_per_image: Classes of an image at most; L if not given.
 
         Raises:
             ValueError: A checkpoint brought rows of another data set, or a
@@ -138,6 +140,7 @@ class RegionMemory(nn.Module):
                 f'model.cam_head.num_classes is {classes}; make them agree.'
             )
         self._batch_size = batch_size
+        self._labels_per_image = labels_per_image or classes
         mark = torch.tensor(list(fingerprint), dtype=torch.uint8)
         mark = mark.to(self.fingerprint.device)
         if len(self.fingerprint) == 0:
@@ -174,6 +177,11 @@ class RegionMemory(nn.Module):
         if self._batch_size == 0:
             raise ValueError(_NO_HOOK)
         return self._batch_size
+
+    @property
+    def capacity(self) -> int:
+        """Regions of an iteration at most, of all processes."""
+        return self.batch_size * get_world_size() * self._labels_per_image
 
     def stage(self, staged: StagedRegions) -> None:
         """Keep a batch's regions until they are written.

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from mmrca.checkpoint import unwrap
 from mmrca.checks import Count
+from mmrca.datasets import unwrap_dataset
 from mmrca.models.region_memory import RegionMemory
 from mmrca.registry import HOOKS
 
@@ -53,7 +54,7 @@ class MemoryBankHook(Hook):
             TypeError: The data set assigns no rows.
         """
         self.memory = self._find_memory(runner)
-        dataset = runner.train_dataloader.dataset
+        dataset = unwrap_dataset(runner.train_dataloader.dataset)
         if not hasattr(dataset, 'row_class'):
             raise TypeError(
                 'train_dataloader.dataset must be an '
@@ -65,6 +66,7 @@ class MemoryBankHook(Hook):
             dataset.fingerprint,
             runner.train_dataloader.batch_size,
             runner.seed,
+            dataset.labels_per_image,
         )
         self._passed = torch.zeros(2, device=self.memory.rows.device)
         loggers = [h for h in runner.hooks if isinstance(h, LoggerHook)]

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmrca.atomic_write import atomic_write
 from mmrca.checkpoint import read_checkpoint, unwrap
 from mmrca.checks import Count, Share
+from mmrca.datasets import unwrap_dataset
 from mmrca.engine.prototype_filling import collect_rows, fill
 from mmrca.models.prototype_cam import PrototypeCAM
 from mmrca.registry import HOOKS
@@ -56,7 +57,7 @@ class PrototypeCAMHook(Hook):
         if runner.iter < runner.max_iters:
             model.prototype_cam.filled.fill_(False)
         # What could fail at the end of the training fails now.
-        dataset = runner.train_dataloader.dataset
+        dataset = unwrap_dataset(runner.train_dataloader.dataset)
         if dataset.num_classes != model.num_classes:
             raise ValueError(
                 f'the data set has {dataset.num_classes} classes, '
@@ -80,7 +81,7 @@ class PrototypeCAMHook(Hook):
             return
         fill(
             unwrap(runner.model),
-            runner.train_dataloader.dataset,
+            unwrap_dataset(runner.train_dataloader.dataset),
             self.region,
             self.background,
             self.rounds,

@@ -262,14 +262,10 @@ def test_a_plain_training_can_be_given_its_map_later(data, plain):
     runner = train(cfg)
     state = checkpoint(data / 'work', 'epoch_1.pth')
     assert not [key for key in state if 'prototype_cam' in key]
-    load_classifier(cfg.model, str(data / 'work/epoch_1.pth'), tiny.CLASSES)
+    load_classifier(cfg, str(data / 'work/epoch_1.pth'))
     later = build(config(data, plain).model, bound=False)
     with pytest.raises(ValueError, match=r'lacks .* prototype_cam'):
-        load_classifier(
-            config(data, plain).model,
-            str(data / 'work/epoch_1.pth'),
-            tiny.CLASSES,
-        )
+        load_classifier(config(data, plain), str(data / 'work/epoch_1.pth'))
     later.load_state_dict(state, strict=False)
     later.train()
     fill(later, runner.train_dataloader.dataset)
@@ -395,9 +391,9 @@ def test_no_labels_are_made_with_a_map_that_is_not_filled(data):
     cfg.train_cfg.max_epochs = 2
     train(cfg)
     early, last = (str(data / f'work/epoch_{n}.pth') for n in (1, 2))
-    load_classifier(cfg.model, last, tiny.CLASSES)
+    load_classifier(cfg, last)
     with pytest.raises(ValueError, match=r'epoch_1.*before the end of its'):
-        load_classifier(cfg.model, early, tiny.CLASSES)
+        load_classifier(cfg, early)
 
 
 def test_there_is_at_least_one_round(data):
