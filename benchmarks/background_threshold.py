@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.datasets.images import load_image
-from mmrca.evaluation.label_quality import read_class_map
+from mmrca.datasets.masks import read_class_map
 from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.metrics import strict_iou
@@ -89,11 +89,14 @@ def measure(
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
     classes = dataset.metainfo['classes']
-    model = load_classifier(config.model, checkpoint, classes)
+    model = load_classifier(config, checkpoint)
     how = read_settings(config)
     found, information, agreement, counts, confusion = [], [], [], [], []
     for item in progress(collect_inputs(data_infos(dataset))[0], 'images'):
-        image, mask = load_image(item.path), read_class_map(item.mask, 'mask')
+        image, mask = (
+            load_image(item.path),
+            torch.from_numpy(read_class_map(item.mask, 'mask')),
+        )
         cams = image_cams(model, image, item.classes, how.scales, how.flip)
         pixels = torch.from_numpy(image)
         found.append(colour_threshold(pixels, cams))

@@ -25,7 +25,6 @@ from mmrca.ops.metrics import best_f1
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
-from mmrca.pseudo_labels.photos import classes_and_palette
 from mmrca.pseudo_labels.settings import Settings, read_settings
 from mmrca.registry import DATASETS
 
@@ -41,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     existing_file(args.checkpoint, 'checkpoint')
     init_default_scope(config.get('default_scope', 'mmseg'))
     settings = read_settings(config)
-    classes, _ = classes_and_palette(config)
-    model = load_classifier(config.model, args.checkpoint, classes)
+    model = load_classifier(config, args.checkpoint)
     calibrator = Calibrator(config, args.checkpoint, model, settings)
     chosen = calibrator.classes()
     scores, labels = score(config, model, settings)
@@ -68,7 +66,7 @@ def score(
     for item in progress(items, 'validation images'):
         (cams,) = infer_cams(
             model,
-            [load_image(item.path, settings.max_side)],
+            [load_image(item.path, model.test_cfg.max_side)],
             [item.classes],
             settings.scales,
             settings.flip,

@@ -7,6 +7,7 @@ none. What OUT then holds is what training with CONFIG would have ended with.
 """
 
 import argparse
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,8 +38,9 @@ def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
     """Write the checkpoint again, with prototypes."""
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
-    plain = {**config.model, 'prototype_cam': None}
-    model = load_classifier(plain, checkpoint, dataset.metainfo['classes'])
+    plain = copy.deepcopy(config)
+    plain.model.prototype_cam = None
+    model = load_classifier(plain, checkpoint)
     part = MODELS.build(config.model).prototype_cam
     model.prototype_cam = part.to(next(model.parameters()).device)
     settings = dict(config.default_hooks.prototype_cam)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.datasets.images import load_image
-from mmrca.evaluation.label_quality import read_class_map
+from mmrca.datasets.masks import read_class_map
 from mmrca.inference import image_stages, present_classes
 from mmrca.ops.cam import normalize_cam
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(config.train_dataloader.dataset)
     classes, palette = (dataset.metainfo[k] for k in ('classes', 'palette'))
-    model = load_classifier(config.model, args.checkpoint, classes)
+    model = load_classifier(config, args.checkpoint)
     inputs, _ = collect_inputs(data_infos(dataset)[: args.images])
     rows = [draw(model, item, palette) for item in inputs]
     titles = ['photo', 'truth', 'nearest prototype', 'head', 'prototype CAM']
@@ -75,7 +75,11 @@ def draw(
     cells, shades = nearest_prototypes(model.prototype_cam, stages, present)
     nearest = mmcv.imresize(cells, item.size[::-1], interpolation='nearest')
     painted = [
-        paint(image, read_class_map(item.mask, 'mask').numpy(), palette),
+        paint(
+            image,
+            read_class_map(item.mask, 'mask'),
+            palette,
+        ),
         paint(image, nearest, shades),
     ]
     return [image[..., ::-1], *painted, *maps]

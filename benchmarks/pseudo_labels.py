@@ -31,7 +31,7 @@ from torch.nn.functional import interpolate
 
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
-from mmrca.evaluation.label_quality import read_class_map
+from mmrca.datasets.masks import read_class_map
 from mmrca.ops.metrics import confusion_matrix, strict_iou
 from mmrca.ops.pseudo_label import fuse
 from mmrca.pseudo_labels import labels, pipeline
@@ -72,11 +72,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         items = list(enlarged(config, root, args.images * args.turns))
         turns = [items[i :: args.turns] for i in range(args.turns)]
         classes, palette = classes_and_palette(config)
-        model = load_classifier(config.model, args.checkpoint, classes)
+        model = load_classifier(config, args.checkpoint)
         (root / 'ours').mkdir()
         (root / 'script').mkdir()
         job = Job(
-            Labeller(SETTINGS), classes, palette, '', root / 'ours', None
+            Labeller(SETTINGS, 'class'),
+            classes,
+            palette,
+            '',
+            root / 'ours',
+            None,
         )
         ratios = compare(job, model, turns, args.workers)
         # All images at once: start and end of the queue count less.
@@ -104,7 +109,7 @@ def enlarged(config: Config, root: Path, count: int) -> Iterator[LabelInput]:
         height, width = (round(side * factor) for side in item.size)
         image = mmcv.imresize(mmcv.imread(item.path), (width, height))
         mask = mmcv.imresize(
-            read_class_map(item.mask, 'mask').numpy(),
+            read_class_map(item.mask, 'mask'),
             (width, height),
             interpolation='nearest',
         )
@@ -190,7 +195,7 @@ def script(job: Job, model: nn.Module, items: Sequence[LabelInput]) -> None:
             maps = torch.from_numpy(cams[item.img_id])
             cue = torch.full(item.size, step / THRESHOLDS)
             found = fuse(maps, cue, range(count), 0)
-            mask = read_class_map(item.mask, 'mask')
+            mask = torch.from_numpy(read_class_map(item.mask, 'mask'))
             confusion += confusion_matrix(found, mask, count + 1)
         strict_iou(confusion).nanmean()
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from mmengine.runner import CheckpointLoader
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 
 from mmrca._compat import allow_resuming
 from mmrca.registry import MODELS, WEIGHT_INITIALIZERS
+
+if TYPE_CHECKING:
+    from mmrca.models import RCA
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
 _NAMED = 3  # names an error gives
@@ -169,15 +174,20 @@ def _some(names: list[str]) -> str:
     return ', '.join(names[:_NAMED]) + more
 
 
-def load_classifier(
-    config: dict, checkpoint: str, classes: Sequence[str]
-) -> nn.Module:
+def dataset_metainfo(config: Config) -> dict:
+    """Look up ``metainfo`` of a config's training set, in wrappers or not."""
+    given = config.train_dataloader.dataset
+    while 'metainfo' not in given:
+        given = given['dataset'] if 'dataset' in given else given.datasets[0]
+    return given.metainfo
+
+
+def load_classifier(config: Config, checkpoint: str) -> 'RCA':
     """Build the model and give it the checkpoint's weights.
 
     Args:
-        config: The config's ``model``.
+        config: With ``model`` and ``train_dataloader``.
         checkpoint: File written in training.
-        classes: The data set's classes, ``'background'`` first.
 
     Returns:
         The model in eval mode, on the GPU if there is one.
@@ -185,9 +195,10 @@ def load_classifier(
     Raises:
         ValueError: If config, checkpoint and data set are not of the same
             classes, the checkpoint's weights are not the model's, its
-            prototype CAM is not filled, or it is no checkpoint.
+            prototype CAM is not filled, or it cannot be read.
     """
-    model = MODELS.build(config)
+    classes = dataset_metainfo(config)['classes']
+    model = MODELS.build(config.model)
     if model.num_classes != len(classes) - 1:
         raise ValueError(
             f'the model has {model.num_classes} classes (cam_head.num_classes)'

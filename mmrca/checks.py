@@ -13,7 +13,7 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 _Class = TypeVar('_Class')
-# Strict: 'yes' is no bool and '3' is no int.
+# Strict: 'yes' is not taken for a bool, nor '3' for an int.
 _RULES = ConfigDict(arbitrary_types_allowed=True, strict=True)
 
 
@@ -84,8 +84,3 @@ def _adapters(function: Callable) -> dict[str, TypeAdapter]:
     return {
         name: TypeAdapter(hint, config=_RULES) for name, hint in hints.items()
     }
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value is an int or float, which no bool is."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

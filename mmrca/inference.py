@@ -203,7 +203,7 @@ def read_cams(path: Path, classes: Sequence[int] | None) -> Cams | None:
         classes: The image's classes, None if they are to be those saved.
 
     Returns:
-        None if there are none, or they are broken or of other classes.
+        None if they are missing, broken or of other classes.
     """
     try:
         with np.load(path) as arrays:

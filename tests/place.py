@@ -96,9 +96,12 @@ class Place:
         self.write_config(parts)
         save_model(self.checkpoint, model_config(parts))
 
-    def write_config(self, parts='plain', classes=3, **pseudo_label):
+    def write_config(
+        self, parts='plain', classes=3, max_side=1024, **pseudo_label
+    ):
         model = model_config(parts)
         model['cam_head']['num_classes'] = classes
+        model['test_cfg'] = dict(max_side=max_side)
         content = dict(
             default_scope='mmseg',
             model=model,

@@ -46,14 +46,12 @@ def model():
             cam_head=dict(type='mmrca.CAMHead', in_channels=16, num_classes=4),
             memory=dict(
                 type='mmrca.RegionMemory',
-                num_classes=4,
-                channels=16,
                 num_prototypes=2,
             ),
             aggregation=dict(
                 type='mmrca.SemanticAggregation', temperature=1.0, cosine=True
             ),
-            cls_head=dict(type='mmrca.CAMHead', in_channels=32, num_classes=4),
+            cls_head=dict(type='mmrca.CAMHead'),
         )
     )
     model.memory.prototypes.normal_()
@@ -84,7 +82,7 @@ def plain_cams(model, image):
     pixels = (image[..., ::-1] - mean) / std
     inputs = torch.from_numpy(pixels.transpose(2, 0, 1)[None]).float()
     with torch.no_grad():
-        maps = model.cam_logits(inputs).relu()
+        maps = model(inputs, mode='tensor').relu()
     return F.interpolate(maps, image.shape[:2], mode='bilinear')[0]
 
 
@@ -126,7 +124,7 @@ def plain_raw(model, image):
         )
     )
     with torch.no_grad():
-        return model.cam_logits(data['inputs']).relu()
+        return model(data['inputs'], mode='tensor').relu()
 
 
 def test_mirrored_image_gives_mirrored_cams(model):
@@ -160,7 +158,7 @@ def test_scores_are_the_mean_logits_sigmoid(model):
     with torch.no_grad():
         inputs = model.data_preprocessor(data)['inputs']
         views = torch.cat([inputs, inputs.flip(-1)])
-        expected = model.cam_logits(views).mean((0, 2, 3)).sigmoid()
+        expected = model(views, mode='tensor').mean((0, 2, 3)).sigmoid()
     (cams,) = infer_cams(model, [image], [[]], [1.0], True)
     torch.testing.assert_close(cams.scores, expected)
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import load_config, run
 from mmrca.datasets.images import load_image
-from mmrca.evaluation.label_quality import read_class_map
+from mmrca.datasets.masks import read_class_map
 from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.launch import die_with_parent
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
@@ -234,12 +234,10 @@ def draw_sheet(root: Path) -> Path:
     init_default_scope('mmseg')
     plain, rca = load_config(str(CAM)), load_config(str(RCA))
     dataset = DATASETS.build(rca.train_dataloader.dataset)
-    classes, palette = (dataset.metainfo[k] for k in ('classes', 'palette'))
+    palette = dataset.metainfo['palette']
     models = [
         (
-            load_classifier(
-                config.model, str(root / name / 'last.pth'), classes
-            ),
+            load_classifier(config, str(root / name / 'last.pth')),
             config,
         )
         for name, config in (('cam', plain), ('rca', rca))
@@ -257,7 +255,7 @@ def draw_sheet(root: Path) -> Path:
             Image.open(root / 'labels_rca' / f'{item.img_id}.png')
         )
         output = inference_model(deeplab, image).pred_sem_seg.data[0].numpy()
-        masks = [pseudo, output, read_class_map(item.mask, 'mask').numpy()]
+        masks = [pseudo, output, read_class_map(item.mask, 'mask')]
         painted = [paint(image, mask, palette) for mask in masks]
         rows.append([image[..., ::-1], *maps, *painted])
     titles = (
@@ -279,7 +277,7 @@ def image_cams(
     (cams,) = infer_cams(
         model, [image], [item.classes], settings.scales, settings.flip
     )
-    return enlarge_cams(cams, item.size, settings.normalization)
+    return enlarge_cams(cams, item.size, model.test_cfg.normalization)
 
 
 def main() -> None:

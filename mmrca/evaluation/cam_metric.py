@@ -96,9 +96,10 @@ class CAMMetric(BaseMetric):
         """
         labels, scores, counts = zip(*results, strict=True)
         metrics = dict(mAP=self._mean_ap(np.stack(labels), np.stack(scores)))
-        counts = [c for c in counts if c is not None]
-        if counts:
-            metrics |= self._mean_iou(*map(sum, zip(*counts, strict=True)))
+        masked = [c for c in counts if c is not None]
+        if masked:
+            predictions, curves = zip(*masked, strict=True)
+            metrics |= self._mean_iou(sum(predictions), sum(curves))
         return metrics
 
     @staticmethod

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mmrca.datasets.images import ImageError, open_picture
+from mmrca.datasets.images import ImageError
+from mmrca.datasets.masks import check_size, read_class_map
 from mmrca.ops.cam import histogram_confusion, threshold_histogram
 from mmrca.ops.metrics import (
     confusion_matrix,
@@ -177,35 +177,19 @@ def count_file(
             or holds a value that is neither a class nor 255. A label whose
             mask is wrong is counted without it.
     """
-    pixels = read_class_map(label, 'label')
+    size = len(counts.confusion)
+    pixels = torch.from_numpy(read_class_map(label, 'label', size))
+    truth = None
     try:
-        truth = None if mask is None else read_class_map(mask, 'mask')
+        if mask is not None:
+            truth = torch.from_numpy(read_class_map(mask, 'mask', size))
+            check_size(
+                'mask', mask, truth.shape, pixels.shape, f'label {label}'
+            )
     except ImageError:
         counts.add(pixels, None, normal)
         raise
-    try:
-        counts.add(pixels, truth, normal)
-    except ValueError as error:
-        raise ImageError(f'label {label}, mask {mask}: {error}') from error
-
-
-def read_class_map(path: Path, what: str) -> Tensor:
-    """Read a PNG of class numbers: uint8 [H, W].
-
-    Args:
-        path: The file.
-        what: ``'label'`` or ``'mask'``, for the error.
-
-    Raises:
-        ImageError: If it cannot be read, or is not 8-bit grey or palette.
-    """
-    picture = open_picture(path, what)
-    mode, labels = picture.mode, np.array(picture)
-    if mode not in ('L', 'P'):
-        raise ImageError(
-            f'{what} {path} must be 8-bit grey or with a palette, not {mode}'
-        )
-    return torch.from_numpy(labels)
+    counts.add(pixels, truth, normal)
 
 
 class ScoreCounts:

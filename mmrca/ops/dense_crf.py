@@ -30,7 +30,7 @@ class Lattice(NamedTuple):
         weights: float32 [N, d+1], barycentric, times the kernel's
             normalisation.
         neighbours: uint32 [d+1, V, 2], the vertices before and after each
-            vertex along each axis, V where there is none.
+            vertex along each axis, V where it is missing.
     """
 
     vertices: np.ndarray
@@ -75,7 +75,7 @@ def mean_field(
     values, message = -energy, np.empty_like(energy[1:])
     _softmax(values)
     for _ in range(iterations):
-        # A constant added to all labels is none to the softmax. Less their
+        # A constant added to all labels leaves the softmax as is. Less their
         # mean the marginals sum to 0, and so does what the filter, which is
         # linear, makes of them: one label's message needs no filter. That
         # is the first, the background: two classes that tie stay tied.

@@ -50,7 +50,7 @@ def colour_information(
         all pixels or none are foreground.
 
     Raises:
-        ValueError: If ``image`` is none of the above or of another size than
+        ValueError: If ``image`` is of another type or shape, or size than
             ``cam``.
     """
     if image.dtype != torch.uint8 or image.shape != (*cam.shape[1:], 3):

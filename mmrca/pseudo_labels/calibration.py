@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrca.atomic_write import write_json
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.inference import Cams, enlarge_cams, infer_cams
+from mmrca.models import RCA
 from mmrca.ops.metrics import best_f1
 from mmrca.ops.threshold import choose_threshold, colour_threshold
 from mmrca.progress import progress
@@ -50,7 +51,7 @@ class Calibrator:
         self,
         config: Config,
         checkpoint: str,
-        model: nn.Module,
+        model: RCA,
         settings: Settings,
         dataset: BaseDataset | None = None,
     ) -> None:
@@ -62,8 +63,7 @@ class Calibrator:
             'checkpoint_sha256': hashlib.sha256(content).hexdigest(),
             'scales': list(settings.scales),
             'flip': settings.flip,
-            'normalization': settings.normalization,
-            'max_side': settings.max_side,
+            'maps': vars(model.test_cfg),
         }
 
     def background(self) -> float:
@@ -96,7 +96,7 @@ class Calibrator:
         shown = [info for info in infos if info['gt_label']]
         for image, _, cams in self._look(shown, _FOR_BACKGROUND):
             size = (image.shape[0], image.shape[1])
-            maps = enlarge_cams(cams, size, self.settings.normalization)
+            maps = enlarge_cams(cams, size, self.model.test_cfg.normalization)
             found.append(colour_threshold(torch.from_numpy(image), maps))
         return choose_threshold(found)
 
@@ -120,7 +120,9 @@ class Calibrator:
         step = max(1, -(-len(infos) // count))
         for info in progress(infos[::step], 'calibration'):
             try:
-                image = load_image(info['img_path'], self.settings.max_side)
+                image = load_image(
+                    info['img_path'], self.model.test_cfg.max_side
+                )
             except ImageError:  # named when it is labelled
                 continue
             classes = list(info['gt_label'])

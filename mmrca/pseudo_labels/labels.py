@@ -39,13 +39,15 @@ class Labeller:
 
     Args:
         settings: With a background threshold that is a number.
+        normalization: As :func:`mmrca.ops.cam.normalize_cams`.
 
     Raises:
         ValueError: If cue or refinement cannot be built.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, normalization: str) -> None:
         self.settings = settings
+        self.normalization = normalization
         self.cue = settings.build_cue()
         self.refinement = settings.build_refinement()
         self.needs_stages = getattr(self.refinement, 'needs_stages', False)
@@ -70,7 +72,7 @@ class Labeller:
             ImageError: If a file that belongs to the image cannot be used.
         """
         size = (image.shape[0], image.shape[1])
-        maps = enlarge_cams(cams, size, self.settings.normalization)
+        maps = enlarge_cams(cams, size, self.normalization)
         plain = torch.cat([self.cue(maps, img_id)[None], maps])
         if self.refinement is None or not cams.classes:
             return Scores(plain, plain)

@@ -100,6 +100,8 @@ def make_pseudo_labels(
     init_default_scope(config.get('default_scope', 'mmseg'))
     out_dir = Path(out_dir).absolute() if out_dir else None
     cams_dir = Path(cams_dir).absolute() if cams_dir else None
+    record = out_dir and Path(record or f'{out_dir}.json')
+    _check_record(record)
     dataset = None
     if photos:
         infos = photo_infos(photos, [out_dir, cams_dir])
@@ -111,7 +113,7 @@ def make_pseudo_labels(
     stop_at(errors, strict)
     batches = same_size_batches(inputs, batch_size)
     classes, palette = classes_and_palette(config)
-    model = load_classifier(config.model, checkpoint, classes)
+    model = load_classifier(config, checkpoint)
     calibrator = Calibrator(config, checkpoint, model, settings, dataset)
     notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
     thresholds = _once(calibrator.classes) if photos else None
@@ -121,7 +123,7 @@ def make_pseudo_labels(
         notes['background_threshold'] = f'{threshold}, chosen without masks'
     recipe = _recipe(config, checkpoint, settings, classes, thresholds)
     job = Job(
-        Labeller(settings),
+        Labeller(settings, model.test_cfg.normalization),
         classes,
         palette,
         digest(recipe),
@@ -134,15 +136,29 @@ def make_pseudo_labels(
     done = _label(pipeline, batches, workers, strict)
     errors |= done['errors']
     result = {**notes, **recipe, **done, 'errors': errors}
-    if out_dir and get_dist_info()[0] == 0:
+    if record and get_dist_info()[0] == 0:
         result |= measure(pipeline, inputs, errors, workers)
         stop_at(errors, strict)
-        record = Path(record or out_dir.parent / f'{out_dir.name}.json')
         record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, result)
         if photos:
             _write_classes(job, inputs, errors, record)
     return result
+
+
+def _check_record(path: Path | None) -> None:
+    """Refuse to overwrite a file that is not an earlier result."""
+    if path is None or not path.exists():
+        return
+    try:
+        ours = 'checkpoint_sha256' in json.loads(path.read_text())
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise ValueError(
+            f'{path} is there already and not a result of this program; move '
+            'it, or name another file for the result by --json.'
+        )
 
 
 def _once(choose: Callable[[], Any]) -> Any:
@@ -238,10 +254,7 @@ def _without_init(model: dict) -> dict:
 
 def _cams_recipe(recipe: dict) -> dict:
     """Leave out what CAMs do not depend on."""
-    kept = {
-        key: recipe['pseudo_label'][key]
-        for key in ('scales', 'flip', 'max_side')
-    }
+    kept = {key: recipe['pseudo_label'][key] for key in ('scales', 'flip')}
     return {**recipe, 'pseudo_label': kept}
 
 

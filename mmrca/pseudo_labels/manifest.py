@@ -25,7 +25,7 @@ def digest(recipe: dict) -> str:
 
 
 def read_manifest(folder: Path) -> dict:
-    """Read the manifest, empty if there is none.
+    """Read the manifest; {} without a file.
 
     Raises:
         ValueError: If it cannot be read.

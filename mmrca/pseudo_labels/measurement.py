@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
+import torch
+
 from mmrca.datasets.images import ImageError
+from mmrca.datasets.masks import read_class_map
 from mmrca.evaluation.label_quality import (
     LabelCounts,
     Normals,
@@ -13,7 +16,6 @@ from mmrca.evaluation.label_quality import (
     ScoreQuality,
     count_file,
     evaluate,
-    read_class_map,
 )
 from mmrca.progress import progress
 from mmrca.pseudo_labels.inputs import LabelInput
@@ -78,7 +80,10 @@ def measure(
             }
     if found and job.cams_dir:
         with_mask = [i for i in labelled if i.img_id not in errors and i.mask]
-        found |= _measure_scores(pipeline, with_mask, workers)
+        scores = _measure_scores(pipeline, with_mask, workers)
+        found['cam'] = scores['cam']
+        if 'refined' in scores:
+            found['refined'] = scores['refined']
     return {
         'images': counts.images,
         'share': counts.share(job.classes),
@@ -89,7 +94,7 @@ def measure(
 
 def _measure_scores(
     pipeline: Pipeline, items: Sequence[LabelInput], workers: int
-) -> AgainstMasks:
+) -> dict[str, ScoreQuality]:
     """Measure CAMs before and after refinement: ``cam`` and ``refined``."""
     job = pipeline.job
     found = {'cam': ScoreCounts(len(job.classes))}
@@ -98,7 +103,7 @@ def _measure_scores(
     calls = in_threads(pipeline.score, ((item,) for item in items), workers)
     for item, classes, scores in progress(calls, 'measuring CAMs', len(items)):
         assert item.mask is not None
-        mask = read_class_map(item.mask, 'mask')
+        mask = torch.from_numpy(read_class_map(item.mask, 'mask'))
         for name, values in zip(found, scores, strict=False):
             found[name].add(values, classes, mask)
     return {name: c.evaluate(job.classes) for name, c in found.items()}

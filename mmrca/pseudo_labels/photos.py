@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrca.checkpoint import load_classifier
+from mmrca.checkpoint import dataset_metainfo, load_classifier
 from mmrca.datasets.images import IMAGE_SUFFIXES, image_ids, load_image, shrink
 from mmrca.inference import image_stages, infer_cams
 from mmrca.pseudo_labels.calibration import Calibrator
@@ -73,11 +73,9 @@ def classes_and_palette(
         The classes, ``'background'`` first, and an RGB colour for each; of
         PASCAL VOC's scheme if the config gives none.
     """
-    given = config.train_dataloader.dataset
-    while 'metainfo' not in given:  # in a wrapper
-        given = given['dataset'] if 'dataset' in given else given.datasets[0]
-    classes = list(given.metainfo.classes)
-    palette = given.metainfo.get('palette') or voc_palette(len(classes))
+    metainfo = dataset_metainfo(config)
+    classes = list(metainfo['classes'])
+    palette = metainfo.get('palette') or voc_palette(len(classes))
     return classes, palette
 
 
@@ -126,13 +124,14 @@ class PhotoLabeller:
             )
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         classes, _ = classes_and_palette(cfg)
-        self.model = load_classifier(cfg.model, str(checkpoint), classes)
+        self.model = load_classifier(cfg, str(checkpoint))
         self.classes = classes[1:]
         found = Calibrator(cfg, str(checkpoint), self.model, settings)
         self.thresholds = found.classes()
         if settings.auto:
             settings = settings.with_threshold(found.background())
-        self.labeller = Labeller(settings)
+        normalization = self.model.test_cfg.normalization
+        self.labeller = Labeller(settings, normalization)
 
     @torch.no_grad()
     def __call__(self, photo: str | Path | np.ndarray) -> PhotoLabels:
@@ -146,7 +145,7 @@ class PhotoLabeller:
         """
         pixels = photo if isinstance(photo, np.ndarray) else load_image(photo)
         settings = self.labeller.settings
-        image, stages = shrink(pixels, settings.max_side), None
+        image, stages = shrink(pixels, self.model.test_cfg.max_side), None
         (cams,) = infer_cams(
             self.model,
             [image],

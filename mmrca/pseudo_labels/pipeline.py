@@ -17,10 +17,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrca.datasets.images import ImageError, load_image, shrink
-from mmrca.evaluation.label_quality import read_class_map
+from mmrca.datasets.masks import read_class_map
 from mmrca.inference import (
     Cams,
     image_stages,
@@ -28,6 +28,7 @@ from mmrca.inference import (
     read_cams,
     save_cams,
 )
+from mmrca.models import RCA
 from mmrca.ops.pseudo_label import IGNORE_INDEX
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.labels import Labeller, Scores
@@ -101,9 +102,9 @@ class Job:
         stamp = read_stamp(self.label_file(item))
         if stamp:
             return [int(number) for number in stamp.split(' ')[1:]]
-        values = (
-            read_class_map(self.label_file(item), 'label').unique().tolist()
-        )
+        values = np.unique(
+            read_class_map(self.label_file(item), 'label')
+        ).tolist()
         return [v - 1 for v in values if v not in (0, IGNORE_INDEX)]
 
 
@@ -153,7 +154,7 @@ class Pipeline:
         model: From :func:`mmrca.checkpoint.load_classifier`.
     """
 
-    def __init__(self, job: Job, model: nn.Module) -> None:
+    def __init__(self, job: Job, model: RCA) -> None:
         self.job, self.model = job, model
 
     def __call__(self, batch: Batch) -> list[Outcome]:
@@ -176,7 +177,7 @@ class Pipeline:
             except ImageError as error:
                 found[item.img_id] = error
                 continue
-            small = shrink(image, self.job.labeller.settings.max_side)
+            small = shrink(image, self.model.test_cfg.max_side)
             groups[small.shape].append((item, small, image.shape[:2]))
         for group in groups.values():
             items, images, sizes = zip(*group, strict=True)

@@ -1,12 +1,12 @@
 """The settings of ``pseudo_label`` in a config, read and checked."""
 
 from dataclasses import MISSING, dataclass, fields, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from mmengine.config import Config, ConfigDict
 from pydantic import Field
 
-from mmrca.checks import Count, Positive, Share, check_arguments
+from mmrca.checks import Positive, Share, check_arguments
 from mmrca.pseudo_labels.cues import AUTO
 from mmrca.registry import CUES, REFINEMENTS, Registry
 
@@ -15,7 +15,7 @@ _WHERE = 'pseudo_label'
 
 @dataclass(frozen=True)
 class Settings:
-    """How labels are made.
+    """How labels are made of an image's maps (``model.test_cfg``).
 
     Attributes:
         scales: Factors of the image's size, each > 0.
@@ -25,7 +25,6 @@ class Settings:
             ``'auto'``: chosen without masks.
         margin: A pixel is unlabelled where its best score leads the second
             by less.
-        normalization: As :func:`mmrca.ops.cam.normalize_cams`.
         refinement: None or ``dict(type=..., ...)`` of
             :data:`mmrca.registry.REFINEMENTS`.
         conflict: A pixel is unlabelled where two CAMs reach this, in 0..1.
@@ -33,8 +32,6 @@ class Settings:
             and the background cue disagree.
         min_foreground: Share of the pixels that each class of the image
             has at least, in 0..1.
-        max_side: Larger images are shrunk to this many pixels on the longer
-            side, and their labels enlarged again.
     """
 
     scales: Annotated[
@@ -43,12 +40,10 @@ class Settings:
     flip: bool
     background: dict
     margin: Share
-    normalization: Literal['class', 'image'] = 'class'
     refinement: dict | None = None
     conflict: Share | None = None
     background_conflict: bool = False
     min_foreground: Share = 0.0
-    max_side: Count = 1024
 
     @property
     def auto(self) -> bool:

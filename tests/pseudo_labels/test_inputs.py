@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmrca.datasets import ImageLevelDataset
 from mmrca.datasets.images import ImageError, load_image
-from mmrca.evaluation.label_quality import read_class_map
+from mmrca.datasets.masks import read_class_map
 from mmrca.pseudo_labels.cues import SaliencyCue
 from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 

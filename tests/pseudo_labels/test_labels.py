@@ -21,13 +21,11 @@ def label(
     """Label six pixels in a row that show two classes."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, 6, 3), dtype=np.uint8)
-    chosen = Settings(
-        (1.0,), False, background, margin, normalization='image', **settings
-    )
+    chosen = Settings((1.0,), False, background, margin, **settings)
     # Halves, as the model's maps are: .9 < .90004 and .95 > .9497.
     maps = [torch.tensor(cams).half()]
     found = Cams(list(classes), maps, torch.zeros(5))
-    return Labeller(chosen)(image, found, 'a', (1, 6))
+    return Labeller(chosen, 'image')(image, found, 'a', (1, 6))
 
 
 @pytest.fixture
@@ -108,7 +106,8 @@ def test_refinements_see_the_image_in_rgb():
     ):
         refinement = dict(type=kind, **options)
         labeller = Labeller(
-            Settings((1.0,), False, CONSTANT, 0.0, refinement=refinement)
+            Settings((1.0,), False, CONSTANT, 0.0, refinement=refinement),
+            'class',
         )
         found = labeller.score(image, cams, 'a')
         torch.testing.assert_close(found.plain, scores)
@@ -128,7 +127,8 @@ def test_the_minimum_goes_by_refined_scores():
             0.0,
             refinement=dict(type='dense_crf', iterations=1),
             min_foreground=0.25,
-        )
+        ),
+        'class',
     )
     cams = cams._replace(classes=[7, 3])
     refined = labeller.score(image, cams, 'a').refined

@@ -404,8 +404,8 @@ def test_a_png_that_lies_there_without_manifest_is_named(place):
 
 def test_a_normal_image_is_all_background(place):
     content = json.dumps({**LABELS, 'b': []})
-    (place.root / 'labels.json').write_text(content)
-    config = place.config.read_text().replace('labels.txt', 'labels.json')
+    (place.root / 'list.json').write_text(content)
+    config = place.config.read_text().replace('labels.txt', 'list.json')
     place.config.write_text(config)
     cams = place.root / 'cams'
     result = make(place, cams_dir=cams)
@@ -420,6 +420,15 @@ def test_a_normal_image_is_all_background(place):
     Image.fromarray(labels).save(place.root / 'labels/b.png')
     alarm = dict(images=1, with_foreground=100, foreground=25)
     assert make(place)['normals'] == alarm
+
+
+def test_a_json_file_of_others_is_not_overwritten(place):
+    path = place.root / 'labels.json'
+    path.write_text('{"a": ["dog"]}')
+    with pytest.raises(ValueError, match=r'labels\.json.*--json'):
+        make(place)
+    assert path.read_text() == '{"a": ["dog"]}'
+    assert not (place.root / 'labels').exists()
 
 
 def test_masks_of_0_and_255_measure_nothing(place, capsys):

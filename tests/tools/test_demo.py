@@ -73,7 +73,8 @@ def test_the_table_shows_every_figure(demo):
 def test_a_step_ends_with_a_demo_that_is_killed(tmp_path):
     child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
     parent = (
-        'import importlib.util as u, pathlib\n'
+        'import importlib.util as u, pathlib, sys\n'
+        f'sys.path.insert(0, {str(TOOL.parent)!r})\n'
         f's = u.spec_from_file_location("demo", {str(TOOL)!r})\n'
         'd = u.module_from_spec(s); s.loader.exec_module(d)\n'
         f'step = d.Step("try", "", 1, ["-c", {child!r}])\n'
