@@ -31,7 +31,7 @@ def checked(cls: type[_Class]) -> type[_Class]:
 
     @functools.wraps(init)
     def check_and_init(self: Any, *args: Any, **kwargs: Any) -> None:
-        check_arguments(cls.__name__, init, {}, self, *args, **kwargs)
+        check_arguments(cls.__name__, init, self, *args, **kwargs)
         init(self, *args, **kwargs)
 
     cls.__init__ = check_and_init  # type: ignore[method-assign]
@@ -41,7 +41,6 @@ def checked(cls: type[_Class]) -> type[_Class]:
 def check_arguments(
     owner: str,
     function: Callable,
-    renamed: dict[str, str],
     *args: Any,
     **kwargs: Any,
 ) -> None:
@@ -52,7 +51,6 @@ def check_arguments(
     Args:
         owner: What the arguments are given to, for the error.
         function: Its annotations count.
-        renamed: Names of arguments that the error calls otherwise.
         args: As the function would get them.
         kwargs: As the function would get them.
 
@@ -72,8 +70,7 @@ def check_arguments(
         except ValidationError as error:
             reasons = dict.fromkeys(e['msg'] for e in error.errors())
             raise ValueError(
-                f'{owner}.{renamed.get(name, name)} is {value!r}. '
-                f'{" or ".join(reasons)}.'
+                f'{owner}.{name} is {value!r}. {" or ".join(reasons)}.'
             ) from error
 
 

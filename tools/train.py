@@ -13,6 +13,7 @@ from zipfile import is_zipfile
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.registry import LOOPS
 from mmengine.runner import Runner
 from training_data import check_training_data
 
@@ -21,6 +22,7 @@ from mmrca.checkpoint import (
     check_weights,
     read_checkpoint,
 )
+from mmrca.checks import check_arguments
 from mmrca.cli import (
     ConfigOptions,
     check_classes,
@@ -115,6 +117,17 @@ def set_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
+def check_loop(config: Config) -> None:
+    """Compare ``train_cfg`` with the annotations of its loop."""
+    given = dict(config.get('train_cfg') or {})
+    default = 'EpochBasedTrainLoop'
+    if not given.pop('by_epoch', True):
+        default = 'IterBasedTrainLoop'
+    loop = LOOPS.get(given.pop('type', default))
+    if loop is not None:
+        check_arguments('train_cfg', loop.__init__, **given)
+
+
 def main() -> None:
     """Train."""
     args = parse_args()
@@ -127,6 +140,7 @@ def main() -> None:
     if args.auto_scale_lr:
         set_auto_scale_lr(config)
     check_classes(config)
+    check_loop(config)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
     check_training_data(runner.train_dataloader.dataset)

@@ -100,7 +100,7 @@ def read_settings(config: Config) -> Settings:
         if default is MISSING and key not in given:
             raise ValueError(f'{_WHERE} needs the option {key!r}.')
     given = given.to_dict() if isinstance(given, ConfigDict) else given
-    check_arguments(_WHERE, Settings.__init__, {}, None, **given)
+    check_arguments(_WHERE, Settings.__init__, None, **given)
     settings = Settings(**given)
     settings.build_cue()
     settings.build_refinement()

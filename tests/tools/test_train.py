@@ -160,6 +160,17 @@ def test_unknown_option(tool, config):
     assert 'unrecognized arguments: --learning-rate' in err
 
 
+def test_a_number_that_is_a_word_is_named_before_training(tool, tmp_path):
+    cfg = tiny.config(tiny.write_images(tmp_path, [[0], [1]]))
+    cfg.dump(tmp_path / 'config.py')
+    path = str(tmp_path / 'config.py')
+    status, err = tool(
+        'train.py', path, '--cfg-options', 'train_cfg.max_epochs=x'
+    )
+    assert status == 2
+    assert "train_cfg.max_epochs is 'x'" in err
+
+
 def test_launcher_without_torchrun(tool, config, monkeypatch):
     monkeypatch.delenv('RANK', raising=False)
     status, err = tool('train.py', config, '--launcher', 'pytorch')
