@@ -1,4 +1,4 @@
-"""The whole road on drawn images: labels by tag in, masks out.
+"""The whole pipeline on drawn images: labels by tag in, masks out.
 
     python tools/demo.py
 
@@ -46,7 +46,7 @@ PICTURES = 8
 
 
 class Step(NamedTuple):
-    """One command of the road.
+    """One command of the pipeline.
 
     Attributes:
         name: Of its mark and of its work dir.

@@ -33,9 +33,9 @@ print('mmrca' if any(n.startswith('mmrca.') for n in sys.modules) else 'stock')
 
 
 @pytest.fixture(scope='module')
-def road(repo, tmp_path_factory):
-    """Walk the road; return its folder and what each command printed."""
-    root = tmp_path_factory.mktemp('road')
+def pipeline(repo, tmp_path_factory):
+    """Walk the pipeline; return its folder and what each command printed."""
+    root = tmp_path_factory.mktemp('pipeline')
     environment = dict(
         os.environ,
         OMP_NUM_THREADS='1',
@@ -94,13 +94,13 @@ def road(repo, tmp_path_factory):
     return root, printed
 
 
-def test_training_reports_map_and_cam_miou(road):
-    assert 'mAP: ' in road[1]['train']
-    assert 'cam_mIoU: ' in road[1]['train']
+def test_training_reports_map_and_cam_miou(pipeline):
+    assert 'mAP: ' in pipeline[1]['train']
+    assert 'cam_mIoU: ' in pipeline[1]['train']
 
 
-def test_every_training_image_has_a_label_of_its_size(road):
-    root, _ = road
+def test_every_training_image_has_a_label_of_its_size(pipeline):
+    root, _ = pipeline
     names = (root / 'data/ImageSets/Segmentation/train.txt').read_text()
     for name in names.split():
         label = Image.open(root / f'labels/{name}.png')
@@ -110,21 +110,21 @@ def test_every_training_image_has_a_label_of_its_size(road):
         assert set(np.unique(label)) <= {*range(7), 255}
 
 
-def test_the_test_tool_writes_the_miou(road):
-    root, printed = road
+def test_the_test_tool_writes_the_miou(pipeline):
+    root, printed = pipeline
     (figures,) = (root / 'test').glob('*/*.json')
     assert 0 <= json.loads(figures.read_text())['mIoU'] <= 100
     assert 'mIoU' in printed['test']
 
 
-def test_the_segmenter_runs_where_mmrca_is_not_installed(road):
-    _, printed = road
+def test_the_segmenter_runs_where_mmrca_is_not_installed(pipeline):
+    _, printed = pipeline
     width, height = Image.open(printed['image']).size
     assert f'size {height} {width}' in printed['infer'].splitlines()
     assert 'stock' in printed['infer'].splitlines()
 
 
-def test_no_mmrca_type_is_left_in_the_segmenters_config(road):
-    root, _ = road
+def test_no_mmrca_type_is_left_in_the_segmenters_config(pipeline):
+    root, _ = pipeline
     text = Path(root / 'seg' / 'deeplabv3plus_r18_toy.py').read_text()
     assert 'mmrca.' not in text
