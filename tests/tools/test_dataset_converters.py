@@ -1053,3 +1053,15 @@ def test_empty_files_are_left_out_and_counted(convert, photos):
     said = convert('table', photos / 'table.csv', photos / 'photos', out)
     assert load(out, photos / 'photos') == {'a': ['cat'], 'b': ['dog']}
     assert '1 an empty file: c' in said
+
+
+def test_a_class_of_an_earlier_list_cannot_become_normal(convert, tmp_path):
+    write_images(tmp_path / 'images', 'good/a.jpg', 'bad/b.jpg')
+    call = ('folders', tmp_path / 'images', tmp_path / 'labels/train.csv')
+    convert(*call)
+    said = r"'good', which is a class in .*classes\.txt"
+    with pytest.raises(ValueError, match=said):
+        convert(*call, '--normal', 'good', '--overwrite')
+    (tmp_path / 'labels/classes.txt').unlink()
+    summary = convert(*call, '--normal', 'good', '--overwrite')
+    assert 'normal images: 1' in summary

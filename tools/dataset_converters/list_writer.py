@@ -165,6 +165,13 @@ def choose_classes(
             f'{origin} has no classes; name them in a file, one a line, and '
             'give it as --classes'
         )
+    both = [name for name in args.normal or () if name in classes]
+    if both:
+        raise ValueError(
+            f"--normal marks '{both[0]}', which is a class in "
+            f'{source or origin}; leave --normal out, or remove the class '
+            'there.'
+        )
     check_classes([*classes, *(args.normal or ())], source or origin)
     return classes
 
