@@ -331,14 +331,17 @@ def in_threads(
     Yields:
         What the calls return, in no order.
     """
-    if not workers:
-        yield from (work(*given) for given in arguments)
-        return
     threads = torch.get_num_threads()
+    # Several threads add up in another order: the last digits would depend on
+    # the machine, and on ``workers``.
+    torch.set_num_threads(1)
     pool = ThreadPoolExecutor(
-        workers, initializer=torch.set_num_threads, initargs=(1,)
+        max(workers, 1), initializer=torch.set_num_threads, initargs=(1,)
     )
     try:
+        if not workers:
+            yield from (work(*given) for given in arguments)
+            return
         calls = (pool.submit(work, *given) for given in arguments)
         yield from _in_flight(calls, 2 * workers + 2)
     finally:
