@@ -31,6 +31,11 @@ def check_training_data(dataset: Dataset) -> None:
             _check_classifier([info['gt_label'] for info in infos], classes)
         else:
             folder = part.data_prefix.get('seg_map_path')
+            if not folder:
+                raise ValueError(
+                    'train_dataloader.dataset has no labels: set '
+                    'data_prefix.seg_map_path.'
+                )
             _check_manifest(Path(folder), classes)
             _check_segmenter(infos, classes)
 

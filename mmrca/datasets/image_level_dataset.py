@@ -5,11 +5,13 @@ import json
 import os
 from collections.abc import Collection
 
+import numpy as np
 from mmcv.transforms import LoadAnnotations
 from mmseg.datasets import BaseSegDataset
 from torch.utils.data import Dataset
 
 from mmrca.checks import Count
+from mmrca.ops.pseudo_label import IGNORE_INDEX
 from mmrca.registry import DATASETS
 
 from .images import find_images, image_ids
@@ -202,8 +204,16 @@ class ImageLevelDataset(BaseSegDataset):
         masks = {
             image: os.path.join(folder, file) for image, file in found.items()
         }
+        values: set[int] = set()
         for path in masks.values() if self._loads_masks else ():
-            read_class_map(path, 'mask', self.num_classes + 1)
+            mask = read_class_map(path, 'mask', self.num_classes + 1)
+            values.update(np.unique(mask).tolist())
+        if IGNORE_INDEX in values and values <= {0, IGNORE_INDEX}:
+            raise ValueError(
+                f'no mask in {folder} shows a class: they hold 0 and '
+                f'{IGNORE_INDEX} only, and {IGNORE_INDEX} means ignored; '
+                'write class 1 as the value 1.'
+            )
         return {image: dict(seg_map_path=p) for image, p in masks.items()}
 
     def _assign_rows(

@@ -179,6 +179,14 @@ def test_masks_saliency_and_labels_lie_in_the_images_subfolders(tmp_path):
     torch.testing.assert_close(score, torch.full((6, 8), 0.8))
 
 
+def test_masks_of_0_and_255_are_refused_for_validation(root):
+    for path in (root / 'masks').iterdir():
+        mask = np.array(Image.open(path))
+        Image.fromarray((mask > 0) * np.uint8(255)).save(path)
+    with pytest.raises(ValueError, match=r'masks shows a class.*255'):
+        build(root)
+
+
 @pytest.fixture(scope='module')
 def coco_sized():
     """A folder of 82,000 images and their 240,000 labels of 80 classes."""
