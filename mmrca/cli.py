@@ -23,9 +23,8 @@ from typing import NoReturn
 
 from mmengine.config import Config, DictAction
 
-# What the variables that a config reads stand for. The recipes for own images
-# read theirs without mmengine.
-_variables = {'OWN_DATA': os.environ.get('OWN_DATA', 'data/mine')}
+# What the variables that a config reads stand for; empty before one is read.
+_variables: dict[str, str] = {}
 _PASTED = ('TOY_DATA', 'VOC20_MINI', 'MOBILENET_V2', 'LABEL_DIR', 'CLASSIFIER')
 _IN_CONFIG = re.compile(r'\{\{\W*\$(\w+)\s*:\s*([^\s\'"}]*)')
 # Where a constructor that does not fit its arguments is called.
@@ -128,6 +127,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
             dotted key is of no section the config has.
     """
     existing_file(path, 'config')
+    # The recipes for own images read theirs without mmengine.
+    _variables['OWN_DATA'] = os.environ.get('OWN_DATA', 'data/mine')
     try:
         config = Config.fromfile(path)
         sections = set(config)

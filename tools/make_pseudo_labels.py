@@ -27,8 +27,9 @@ _STAGES = {'labels': 'labels', 'cam': 'CAM', 'refined': 'after refinement'}
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         description='Turn a trained classifier into pseudo-label PNGs. A '
-        'stopped run goes on where it was: labels that are there are kept.'
+        'stopped run goes on where it was: labels that are there are kept.',
     )
     parser.add_argument('config', help='config the classifier was trained by')
     parser.add_argument('checkpoint', help='checkpoint of the classifier')

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 
-from mmrca.checkpoint import check_weights
+from mmrca.checkpoint import check_weights, unwrap
 from mmrca.cli import (
     ConfigOptions,
     existing_file,
@@ -32,7 +32,9 @@ from mmrca.pseudo_labels.writer import voc_palette, write_label
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Measure a trained model.')
+    parser = argparse.ArgumentParser(
+        allow_abbrev=False, description='Measure a trained model.'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
@@ -129,6 +131,12 @@ def main() -> None:
     if args.out:
         runner.register_hook(LabelWriter(args.out))
     check_weights(runner.model, config.load_from)
+    prototype_cam = getattr(unwrap(runner.model), 'prototype_cam', None)
+    if prototype_cam is not None and not prototype_cam.filled:
+        runner.logger.warning(
+            f'{config.load_from} has no prototypes yet: it is measured by the '
+            "head's maps. The last checkpoint of a training has them."
+        )
     runner.test()
 
 

@@ -37,7 +37,7 @@ from mmrca.launch import add_launcher, set_launcher
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description='Train a model from a config.'
+        allow_abbrev=False, description='Train a model from a config.'
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(

@@ -171,6 +171,14 @@ def test_a_number_that_is_a_word_is_named_before_training(tool, tmp_path):
     assert "train_cfg.max_epochs is 'x'" in err
 
 
+@pytest.mark.parametrize('name', ['train.py', 'test.py'])
+def test_a_shortened_option_is_not_guessed(tool, config, name):
+    rest = ['last.pth'] if name == 'test.py' else []
+    status, err = tool(name, config, *rest, '--work', 'x')
+    assert status == 2
+    assert '--work' in err
+
+
 def test_launcher_without_torchrun(tool, config, monkeypatch):
     monkeypatch.delenv('RANK', raising=False)
     status, err = tool('train.py', config, '--launcher', 'pytorch')
