@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmrca.atomic_write import atomic_write
 from mmrca.checkpoint import load_classifier, read_checkpoint
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.engine.prototype_filling import fill
@@ -41,17 +42,16 @@ def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
     plain = copy.deepcopy(config)
     plain.model.prototype_cam = None
     model = load_classifier(plain, checkpoint)
-    part = MODELS.build(config.model).prototype_cam
-    model.prototype_cam = part.to(next(model.parameters()).device)
+    empty = MODELS.build(config.model).prototype_cam
+    model.prototype_cam = empty.to(next(model.parameters()).device)
     settings = dict(config.default_hooks.prototype_cam)
     settings.pop('type')
     fill(model, dataset, **settings, seed=config.randomness.seed)
     saved = read_checkpoint(checkpoint)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     meta = saved.get('meta', {})
-    part = Path(f'{out}.part')
-    torch.save(dict(meta=meta, state_dict=model.state_dict()), part)
-    part.replace(out)
+    with atomic_write(out) as part:
+        torch.save(dict(meta=meta, state_dict=model.state_dict()), part)
 
 
 if __name__ == '__main__':

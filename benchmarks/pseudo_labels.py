@@ -174,7 +174,7 @@ def script(job: Job, model: nn.Module, items: Sequence[LabelInput]) -> None:
                 data = model.data_preprocessor(
                     {'inputs': pixels, 'data_samples': None}
                 )
-                maps = model.cam_logits(data['inputs']).relu()
+                maps = model(data['inputs'], mode='tensor').relu()
                 maps = interpolate(maps, item.size, mode='bilinear')[0]
                 total += maps.flip(-1) if flip else maps
         shown = torch.zeros(count, 1, 1)

@@ -184,7 +184,7 @@ class ImageLevelDataset(BaseSegDataset):
         steps = self.pipeline.transforms
         return any(isinstance(step, LoadAnnotations) for step in steps)
 
-    def _find_masks(self, images: Collection[str]) -> dict[str, dict]:
+    def _find_masks(self, images: dict[str, list[int]]) -> dict[str, dict]:
         """Find the masks that exist; miss them now, not after an epoch."""
         folder = self.data_prefix.get('seg_map_path')
         if not folder and self._loads_masks:
@@ -208,7 +208,8 @@ class ImageLevelDataset(BaseSegDataset):
         for path in masks.values() if self._loads_masks else ():
             mask = read_class_map(path, 'mask', self.num_classes + 1)
             values.update(np.unique(mask).tolist())
-        if IGNORE_INDEX in values and values <= {0, IGNORE_INDEX}:
+        empty = IGNORE_INDEX in values and values <= {0, IGNORE_INDEX}
+        if empty and any(images.values()):
             raise ValueError(
                 f'no mask in {folder} shows a class: they hold 0 and '
                 f'{IGNORE_INDEX} only, and {IGNORE_INDEX} means ignored; '

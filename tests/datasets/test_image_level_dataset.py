@@ -185,6 +185,8 @@ def test_masks_of_0_and_255_are_refused_for_validation(root):
         Image.fromarray((mask > 0) * np.uint8(255)).save(path)
     with pytest.raises(ValueError, match=r'masks shows a class.*255'):
         build(root)
+    # Of normal images such masks say the truth.
+    assert len(build(root, '0\n1\n2\n')) == 3
 
 
 @pytest.fixture(scope='module')
