@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
+from mmengine.dist import all_reduce, get_world_size
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
@@ -36,27 +36,6 @@ def global_mean(values: Tensor) -> Tensor:
     count = torch.full_like(values[:1], len(values)).detach()
     all_reduce(count)
     return (values.sum() * get_world_size() / count).squeeze(0)
-
-
-def gather_images(values: Tensor, capacity: int) -> Tensor:
-    """Concatenate a tensor over processes; gradients reach the own part.
-
-    Images are interleaved as mmengine's DefaultSampler deals them out, so
-    that N processes see the order that one process would see.
-
-    Args:
-        values: [n, ...] with n <= ``capacity``.
-        capacity: Images a process has at most; shorter batches are filled
-            up with zeros.
-
-    Returns:
-        [capacity * world size, ...].
-    """
-    padding = (0, 0) * (values.dim() - 1) + (0, capacity - len(values))
-    padded = F.pad(values, padding)
-    parts = all_gather(padded.detach().contiguous())
-    parts[get_rank()] = padded
-    return torch.stack(parts, dim=1).flatten(0, 1)
 
 
 def pool_regions(features: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
@@ -283,16 +262,11 @@ class RCA(BaseSegmentor):
         memory = self.memory
         regions, exists = pool_regions(features, masks)
         scores = masked_mean(cam.detach().float(), valid[:, None]).sigmoid()
-        regions, scores, exists, index = (
-            gather_images(value, memory.batch_size)
-            for value in (regions, scores, exists, index)
-        )
         memory.stage(StagedRegions(regions.detach(), scores, exists, index))
         if self.loss_nce is None:
             return {}
         if self.projection is not None:
             regions, _ = pool_regions(self.projection(features), masks)
-            regions = gather_images(regions, memory.batch_size)
         loss = self.loss_nce(
             regions,
             exists,
@@ -302,11 +276,9 @@ class RCA(BaseSegmentor):
             memory.generator,
             memory.capacity,
         )
-        loss = loss * memory.contrast_active
-        # Each process derives the loss of all regions by its own regions;
-        # DDP averages what has to be summed.
-        others = get_world_size() - 1
-        return dict(loss_nce=loss + others * (loss - loss.detach()))
+        # Shares of a mean are added; DDP averages the gradients.
+        loss = loss * get_world_size()
+        return dict(loss_nce=loss * memory.contrast_active)
 
     def predict(
         self,

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from mmengine.dist import broadcast, get_world_size, is_main_process
+from mmengine.dist import broadcast, is_main_process
 from torch import Generator, Tensor, nn
 
 from mmrca.checks import Count, Share
 from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
 from mmrca.ops.memory import ring_rows, row_updates
 from mmrca.registry import MODELS
+
+from .region_list import RegionList
 
 _NO_HOOK = (
     'nothing writes the region memory: add '
@@ -25,7 +27,7 @@ _NO_HOOK = (
 
 @dataclass
 class StagedRegions:
-    """Regions of one batch that wait to be written.
+    """A process's regions of one batch that wait to be written.
 
     Attributes:
         regions: [N, L, D] embeddings, detached.
@@ -180,8 +182,8 @@ class RegionMemory(nn.Module):
 
     @property
     def capacity(self) -> int:
-        """Regions of an iteration at most, of all processes."""
-        return self.batch_size * get_world_size() * self._labels_per_image
+        """Regions of a process in one iteration at most."""
+        return self.batch_size * self._labels_per_image
 
     def stage(self, staged: StagedRegions) -> None:
         """Keep a batch's regions until they are written.
@@ -206,7 +208,7 @@ class RegionMemory(nn.Module):
 
     @torch.no_grad()
     def write(self, iteration: int) -> tuple[Tensor, Tensor]:
-        """Write the staged regions into their rows.
+        """Write the staged regions of all processes into their rows.
 
         Args:
             iteration: The rows' new ``last_visit``.
@@ -219,27 +221,29 @@ class RegionMemory(nn.Module):
             RuntimeError: Nothing is staged.
         """
         staged = self.take_staged()
-        accepted = staged.valid & (staged.scores > self.gate)
+        batch = RegionList(staged.valid, self.capacity)
+        scores = batch.collect(staged.scores)
+        accepted = batch.valid & (scores > self.gate)
         if len(self.rows):  # a data set of normal images has none
-            index = staged.index
+            index = batch.collect(staged.index)
             if self.ring:
                 index, pointer = ring_rows(
-                    accepted, self.row_class, self.pointer
+                    accepted, batch.classes, self.row_class, self.pointer
                 )
                 self.pointer.copy_(pointer)
             index, values, written = row_updates(
                 self.rows,
                 self.filled,
-                index.flatten(),
-                staged.regions.flatten(0, 1),
-                staged.scores.flatten(),
-                accepted.flatten(),
+                index,
+                batch.collect(staged.regions),
+                scores,
+                accepted,
                 self.momentum,
             )
             self.rows.index_copy_(0, index, values)
             self.filled |= written
             self.last_visit.masked_fill_(written, iteration)
-        return accepted.sum(), staged.valid.sum()
+        return accepted.sum(), batch.valid.sum()
 
     @torch.no_grad()
     def refresh(self, seed: int) -> tuple[float, float]:

@@ -7,6 +7,8 @@ from mmrca.checks import NotNegative, Positive
 from mmrca.ops.contrast import region_mixup_nce
 from mmrca.registry import MODELS
 
+from .region_list import RegionList
+
 
 @MODELS.register_module()
 class RegionMixupNCELoss(nn.Module):
@@ -39,15 +41,6 @@ class RegionMixupNCELoss(nn.Module):
         first, second = torch._standard_gamma(shape, generator=generator)
         return first / (first + second), noise
 
-    @staticmethod
-    def _slots(valid: Tensor, capacity: int | None) -> Tensor:
-        """Number the batch's regions, in the order of images and classes."""
-        if capacity is None or not valid.is_cuda:
-            slots = valid.flatten().nonzero()[:, 0]
-            return slots if len(slots) else slots.new_zeros(1)
-        order = (~valid.flatten()).to(torch.uint8).argsort(stable=True)
-        return order[:capacity]
-
     def forward(
         self,
         regions: Tensor,
@@ -61,32 +54,34 @@ class RegionMixupNCELoss(nn.Module):
         """Compute the loss of a batch; only its regions cost anything.
 
         Args:
-            regions: [N, L, D] embeddings.
+            regions: [N, L, D] embeddings of this process's images.
             valid: Boolean [N, L], True where there is a region.
             rows: [R, D] memory.
             row_class: [R].
             filled: Boolean [R].
-            generator: CPU generator of w and of the partners.
-            capacity: Upper bound of the number of regions. On a GPU it
-                spares the wait for their exact number.
+            generator: CPU generator of w and of the partners, in the same
+                state on all processes.
+            capacity: As :class:`RegionList`.
 
         Returns:
-            Scalar, weighted by ``loss_weight``.
+            Scalar, weighted by ``loss_weight``: what this process's regions
+            add to the mean over all processes' regions.
         """
-        device, num_classes = regions.device, valid.shape[1]
-        slots = self._slots(valid, capacity)
-        weight, noise = self._draw(len(slots), generator)
+        device = regions.device
+        batch = RegionList(valid, capacity)
+        weight, noise = self._draw(len(batch.valid), generator)
         with torch.autocast(device.type, enabled=False):
             loss = region_mixup_nce(
-                regions.float().flatten(0, 1)[slots],
-                slots % num_classes,
-                slots // num_classes,
-                valid.flatten()[slots],
+                batch.collect(regions.float()),
+                batch.classes,
+                batch.images,
+                batch.valid,
                 rows.float(),
                 row_class,
                 filled,
                 weight.to(device, non_blocking=True),
                 noise.to(device, non_blocking=True),
                 self.temperature,
+                batch.own,
             )
         return self.loss_weight * loss

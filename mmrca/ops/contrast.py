@@ -62,6 +62,7 @@ def region_mixup_nce(
     weight: Tensor,
     noise: Tensor,
     temperature: float,
+    own: Tensor | None = None,
 ) -> Tensor:
     """Region-mixup NCE, averaged over the batch's regions (eq. 6).
 
@@ -82,18 +83,31 @@ def region_mixup_nce(
         weight: [M] w in 0..1, drawn from Beta(b, b).
         noise: [M, M] uniform in 0..1, chooses partners.
         temperature: t, positive.
+        own: Indices [O] of the regions whose part of the mean is wanted; the
+            others are partners only. All if ``None``.
 
     Returns:
         Scalar, 0 when no region takes part.
     """
-    own = classes[:, None] == row_class
-    valid = valid & (own & filled).any(dim=1)
+    valid = valid & _have_rows(classes, row_class, filled)
     partner, mixed = choose_partners(classes, images, valid, noise)
+    if own is None:
+        own = torch.arange(len(regions), device=regions.device)
+    partner, mixed, weight = partner[own], mixed[own], weight[own]
     weight = torch.where(mixed, weight, torch.ones_like(weight))
-    blend = torch.lerp(regions[partner], regions, weight[:, None])
+    blend = torch.lerp(regions[partner], regions[own], weight[:, None])
     # Dividing by the rows' lengths afterwards spares a copy of the rows.
     length = rows.norm(dim=1).clamp(min=1e-12)
     similarity = F.normalize(blend, dim=1) @ rows.T / (temperature * length)
-    loss = weight * region_nce(similarity, own, filled)
-    loss = loss + (1 - weight) * region_nce(similarity, own[partner], filled)
-    return (loss * valid).sum() / valid.sum().clamp(min=1)
+    same, other = (classes[i, None] == row_class for i in (own, partner))
+    loss = weight * region_nce(similarity, same, filled)
+    loss = loss + (1 - weight) * region_nce(similarity, other, filled)
+    return (loss * valid[own]).sum() / valid.sum().clamp(min=1)
+
+
+def _have_rows(classes: Tensor, row_class: Tensor, filled: Tensor) -> Tensor:
+    """Say of which classes [M] there is a filled row, without [M, R]."""
+    there = torch.where(filled, row_class, -1)
+    there = torch.cat([there, there.new_full((1,), -1)]).sort().values
+    place = torch.searchsorted(there, classes).clamp(max=len(there) - 1)
+    return there[place] == classes

@@ -1,9 +1,10 @@
 """Writing region embeddings into memory rows (section 3.1).
 
-Shape shorthand: N images, L classes, V visits, R rows, D channels.
+Shape shorthand: L classes, V visits, R rows, D channels.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -57,7 +58,7 @@ def row_updates(
 
 
 def ring_rows(
-    accepted: Tensor, row_class: Tensor, pointer: Tensor
+    accepted: Tensor, classes: Tensor, row_class: Tensor, pointer: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Deal accepted regions out to the rows of their class in turn.
 
@@ -65,13 +66,14 @@ def ring_rows(
     stands, whichever image it comes from.
 
     Args:
-        accepted: Boolean [N, L], the regions that will be written.
+        accepted: Boolean [V], the regions that will be written.
+        classes: Integer [V], their classes.
         row_class: Integer [R], ascending.
         pointer: Integer [L], each class's next place in its ring.
 
     Returns:
-        Integer [N, L], the row of each region (meaningless where
-        ``accepted`` is False), and the pointers [L] afterwards.
+        Integer [V], the row of each region (meaningless where ``accepted``
+        is False), and the pointers [L] afterwards.
     """
     length = torch.zeros_like(pointer).index_add_(
         0, row_class, torch.ones_like(row_class)
@@ -79,6 +81,7 @@ def ring_rows(
     first = length.cumsum(0) - length
     # A class without rows never has an accepted region.
     length = length.clamp(min=1)
-    taken = accepted.long().cumsum(0)
-    place = (pointer + taken - accepted.long()) % length
-    return first + place, (pointer + taken[-1]) % length
+    member = F.one_hot(classes, len(pointer)) * accepted[:, None]
+    before = (member.cumsum(0) - member).gather(1, classes[:, None])[:, 0]
+    place = (pointer[classes] + before) % length[classes]
+    return first[classes] + place, (pointer + member.sum(0)) % length

@@ -1,5 +1,7 @@
 """Shape shorthand: M regions of a batch, R memory rows, D channels."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -191,6 +193,20 @@ def test_gradient_of_the_loss(seed):
     torch.autograd.gradcheck(
         lambda x: region_mixup_nce(regions=x, **batch), regions
     )
+
+
+@given(seed=seeds, cuts=st.lists(st.integers(0, 6), max_size=3))
+@few
+def test_shares_of_the_regions_add_up(seed, cuts):
+    batch = random_batch(seed)
+    expected, expected_gradient = loss_and_gradient(batch)
+    bounds = [0, *sorted(cuts), 6]
+    shares = [
+        loss_and_gradient({**batch, 'own': torch.arange(first, last)})
+        for first, last in itertools.pairwise(bounds)
+    ]
+    assert_close(sum(loss for loss, _ in shares), expected)
+    assert_close(sum(gradient for _, gradient in shares), expected_gradient)
 
 
 @given(seed=seeds, order=st.permutations(range(6)))

@@ -208,7 +208,7 @@ def test_memory_stays_float32_whatever_visits_it(dtype, score_dtype):
 
 
 def random_rings(seed, num_images, sizes):
-    """Arguments of ring_rows; a class without rows has no region."""
+    """Accepted [N, L], row_class, pointer; no region where no row is."""
     generator = Generator().manual_seed(seed)
     shape = num_images, len(sizes)
     accepted = torch.rand(shape, generator=generator) < 0.6
@@ -226,17 +226,21 @@ def random_rings(seed, num_images, sizes):
 )
 def test_rings_agree_with_loops(seed, num_images, sizes):
     case = random_rings(seed, num_images, sizes)
-    index, pointer = ring_rows(*case)
+    accepted, row_class, pointer = case
     expected, pointers = ref.ring_rows(*case)
+    classes = torch.arange(len(sizes)).repeat(num_images)
+    index, pointer = ring_rows(accepted.flatten(), classes, row_class, pointer)
+    index = index.view_as(accepted)
     assert pointer.tolist() == pointers
     assert {key: int(index[key]) for key in expected} == expected
 
 
 def test_a_ring_fills_every_row_before_it_comes_back():
-    accepted = torch.ones(3, 1, dtype=torch.bool)
-    row_class = torch.zeros(5, dtype=torch.long)
-    first, pointer = ring_rows(accepted, row_class, torch.zeros(1).long())
-    second, pointer = ring_rows(accepted, row_class, pointer)
-    assert first.flatten().tolist() == [0, 1, 2]
-    assert second.flatten().tolist() == [3, 4, 0]
+    accepted = torch.ones(3, dtype=torch.bool)
+    classes, row_class = torch.zeros(3).long(), torch.zeros(5).long()
+    pointer = torch.zeros(1).long()
+    first, pointer = ring_rows(accepted, classes, row_class, pointer)
+    second, pointer = ring_rows(accepted, classes, row_class, pointer)
+    assert first.tolist() == [0, 1, 2]
+    assert second.tolist() == [3, 4, 0]
     assert pointer.tolist() == [1]
