@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from torch import Generator, Tensor, nn
 
 from mmrca.checks import Count, Share
-from mmrca.ops.kmeans import group_rows, kmeans, squared_distances
+from mmrca.ops.kmeans import (
+    group_rows,
+    kmeans,
+    share_classes,
+    squared_distances,
+)
 from mmrca.ops.memory import ring_rows, row_updates
 from mmrca.registry import MODELS
 
@@ -249,7 +254,7 @@ class RegionMemory(nn.Module):
     def refresh(self, seed: int) -> tuple[float, float]:
         """Make the prototypes of the filled rows (section 3.3).
 
-        One process runs K-means and sends the result to the others.
+        The processes share the classes; all get all prototypes.
 
         Args:
             seed: Of K-means.
@@ -259,24 +264,38 @@ class RegionMemory(nn.Module):
             mean distance of a new prototype to its class's nearest old one.
         """
         old, had = self.prototypes.clone(), self.prototype_valid.clone()
-        inertia = torch.zeros(1, device=old.device)
-        if is_main_process():
-            points, masks = group_rows(
-                self.rows, self.row_class, self.filled, len(old)
-            )
-            centers, valid, inertias = self.kmeans(
-                points,
-                masks,
+        self.prototypes.zero_()
+        self.prototype_valid.zero_()
+        inertia = old.new_zeros(1)
+        counts = self.row_class[self.filled].bincount(minlength=len(old))
+        shares = share_classes(counts.tolist(), get_world_size())
+        own = had.new_zeros(len(old))
+        own[shares[get_rank()]] = True
+        points, masks = group_rows(
+            self.rows,
+            self.row_class,
+            self.filled & own[self.row_class],
+            len(old),
+        )
+        for kind in shares[get_rank()]:
+            warm = slice(kind, kind + 1) if self.warm_start else None
+            centers, valid, own_inertia = self.kmeans(
+                [points[kind]],
+                [masks[kind]],
                 old.shape[1],
-                Generator().manual_seed(seed),
-                start=old if self.warm_start else None,
-                start_valid=had if self.warm_start else None,
+                # Its own, so a class's result does not depend on who has it.
+                Generator().manual_seed(seed * len(old) + kind),
+                start=None if warm is None else old[warm],
+                start_valid=None if warm is None else had[warm],
             )
-            self.prototypes.copy_(centers)
-            self.prototype_valid.copy_(valid)
-            inertia += inertias.sum() / self.filled.sum().clamp(min=1)
-        for tensor in (self.prototypes, self.prototype_valid, inertia):
-            broadcast(tensor)
+            self.prototypes[kind] = centers[0]
+            self.prototype_valid[kind] = valid[0]
+            inertia += own_inertia[0]
+        valid = self.prototype_valid.to(torch.uint8)
+        for tensor in (self.prototypes, valid, inertia):
+            all_reduce(tensor)  # others' classes are 0 here
+        self.prototype_valid.copy_(valid)
+        inertia /= self.filled.sum().clamp(min=1)
         return inertia.item(), self._shift(old, had)
 
     def _shift(self, old: Tensor, had: Tensor) -> float:

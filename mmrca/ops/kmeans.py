@@ -33,6 +33,28 @@ def group_rows(
     return points, [p.new_ones(len(p), dtype=torch.bool) for p in points]
 
 
+def share_classes(counts: Sequence[int], shares: int) -> list[list[int]]:
+    """Deal classes out so that no share has many more rows than another.
+
+    The largest class goes first, each to the share with the fewest rows.
+
+    Args:
+        counts: Rows of each class; classes without rows are left out.
+        shares: Number of shares.
+
+    Returns:
+        The class numbers of each share.
+    """
+    loads = [0] * shares
+    dealt: list[list[int]] = [[] for _ in range(shares)]
+    for kind in sorted(range(len(counts)), key=lambda c: -counts[c]):
+        if counts[kind]:
+            lightest = loads.index(min(loads))
+            loads[lightest] += counts[kind]
+            dealt[lightest].append(kind)
+    return dealt
+
+
 def squared_distances(points: Tensor, centers: Tensor) -> Tensor:
     """Squared Euclidean distances.
 

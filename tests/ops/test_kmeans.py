@@ -14,6 +14,7 @@ from mmrca.ops.kmeans import (
     group_rows,
     kmeans,
     seed_centers,
+    share_classes,
     squared_distances,
 )
 from tests.ops import references as ref
@@ -47,6 +48,20 @@ def sums_of_squares(points, mask, centers, valid):
         ],
         dtype=torch.float64,
     )
+
+
+@given(
+    st.lists(st.integers(0, 99), max_size=12),
+    st.integers(1, 9),
+)
+def test_classes_are_shared_out_once_and_evenly(sizes, shares):
+    dealt = share_classes(sizes, shares)
+    assert len(dealt) == shares
+    there = [c for c, n in enumerate(sizes) if n]
+    assert sorted(c for share in dealt for c in share) == there
+    loads = [sum(sizes[c] for c in share) for share in dealt]
+    # The bound of the greedy rule: the largest class is what may be over.
+    assert max(loads) - min(loads) <= max(sizes, default=0)
 
 
 @pytest.mark.parametrize(
