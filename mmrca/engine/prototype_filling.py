@@ -1,19 +1,18 @@
 """Makes the prototypes of the prototype CAM from the training images.
 
-Shape shorthand: L classes, D channels, R rows. A row is the mean feature of
-one image's region; class number L stands for the background.
+Shape shorthand: N images, L classes, D channels, R rows. A row is the mean
+feature of one image's region. Its kind is its class, or L for the background.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.dist import (
-    all_gather_object,
-    broadcast,
-    get_dist_info,
-    is_main_process,
-)
+from mmengine.dist import all_gather_object, all_reduce, get_dist_info
 from mmengine.logging import print_log
 from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
@@ -24,6 +23,56 @@ from mmrca.models.prototype_cam import PrototypeCAM
 from mmrca.ops.kmeans import kmeans
 from mmrca.ops.region import confident_masks, region_embeddings
 
+# On a GPU, images of one size go through the model together.
+_BATCH_SIZE = 8
+# Images in memory that wait for others of their size.
+_WAITING = 64
+# Rows between two looks for kinds that have too many.
+_FRESH = 4096
+
+
+class _Image(NamedTuple):
+    number: int
+    pixels: np.ndarray
+    classes: Sequence[int]
+
+
+@dataclass
+class Rows:
+    """Rows of several images, on the CPU.
+
+    Attributes:
+        rows: float32 [R, D] of length 1.
+        kinds: [R], 0..L.
+        images: [R], the image of each.
+        draws: [R], a random number of each. Of too many rows those with the
+            lowest are kept, on whatever process they are.
+    """
+
+    rows: Tensor
+    kinds: Tensor
+    images: Tensor
+    draws: Tensor
+
+    def __getitem__(self, index: Tensor) -> 'Rows':
+        """Choose rows by their numbers or by a mask."""
+        return Rows(*(value[index] for value in vars(self).values()))
+
+    def lowest(self, limit: int) -> 'Rows':
+        """Keep at most ``limit`` rows of each kind, in their order."""
+        order = self.draws.argsort(stable=True)
+        order = order[self.kinds[order].argsort(stable=True)]
+        kinds = self.kinds[order]
+        place = torch.arange(len(kinds)) - torch.searchsorted(kinds, kinds)
+        return self[order[place < limit].sort().values]
+
+
+def _join(parts: Sequence[Rows]) -> Rows:
+    """Concatenate rows; processes without an image do not know D."""
+    there = [part for part in parts if len(part.kinds)] or parts[:1]
+    columns = zip(*(vars(part).values() for part in there), strict=True)
+    return Rows(*map(torch.cat, columns))
+
 
 def fill(
     model: nn.Module,
@@ -32,18 +81,19 @@ def fill(
     background: float = 0.1,
     rounds: int = 2,
     seed: int = 0,
+    limit: int = 2000,
 ) -> None:
     """Make the prototypes of all images, without augmentation.
 
     The rows of each class, and of the background, are clustered by K-means.
     An image that shows no class gives rows of the background only: of all its
     cells, and of those that look most like each class. Images are read as
-    labelling reads them. Processes share the images; all end with the same
-    prototypes.
+    labelling reads them. Processes share the images and the classes; all end
+    with the same prototypes.
 
     Args:
         model: :class:`mmrca.models.RCA` with a prototype CAM, not in a
-            wrapper. It is put into eval mode for the while.
+            wrapper. It is put into eval mode meanwhile.
         dataset: :class:`mmrca.datasets.ImageLevelDataset`; its pipeline is
             not used.
         region: Share of a map's maximum that a class's cells exceed.
@@ -51,14 +101,16 @@ def fill(
             present classes lie in the background.
         rounds: Times that regions are looked for: first by the plain CAM,
             then by the map of the round before.
-        seed: Of K-means.
+        seed: Of K-means, and of the rows that are kept.
+        limit: Rows of a class, and of the background, that are kept at most;
+            more are drawn from at random. Bounds the memory.
 
     Raises:
         ValueError: No image has a region.
     """
     model.prototype_cam.filled.fill_(False)
     for _ in range(rounds):
-        _fill_once(model, dataset, region, background, seed)
+        _fill_once(model, dataset, region, background, seed, limit)
 
 
 def _fill_once(
@@ -67,36 +119,45 @@ def _fill_once(
     region: float,
     background: float,
     seed: int,
+    limit: int,
 ) -> None:
     rank, world = get_dist_info()
     own = range(rank, len(dataset), world)
-    shares = all_gather_object(
-        collect_rows(model, dataset, own, region, background)
+    rows, counts = collect_rows(
+        model, dataset, own, region, background, seed, limit
     )
-    rows, kinds, images = (
-        torch.cat([part for part in parts if len(part)])
-        for parts in zip(*shares, strict=True)
-    )
-    # In the data set's order, whatever the number of processes.
-    order = images.argsort(stable=True)
-    rows, kinds = rows[order], kinds[order]
-    _report(kinds, len(dataset), dataset.metainfo['classes'][1:])
+    shares = all_gather_object((counts, rows.rows.shape[1]))
+    counts = torch.stack([count for count, _ in shares]).sum(dim=0)
+    _report(counts.tolist(), len(dataset), dataset.metainfo['classes'][1:])
     prototype_cam = model.prototype_cam
-    prototype_cam.widen(rows.shape[1])
-    if is_main_process():
-        _cluster(prototype_cam, rows, kinds, Generator().manual_seed(seed))
-    for tensor in prototype_cam.buffers():
-        broadcast(tensor)
+    prototype_cam.widen(max(width for _, width in shares))
+    for buffer in prototype_cam.buffers():
+        buffer.zero_()
+    for kind in range(len(counts)):
+        # One kind at a time: all rows of all processes would be too much.
+        found = _join(all_gather_object(rows[rows.kinds == kind]))
+        if kind % world == rank:
+            found = found.lowest(limit)
+            order = found.images.argsort(stable=True)
+            generator = Generator().manual_seed(seed * len(counts) + kind)
+            _cluster(prototype_cam, kind, found.rows[order], generator)
+    for buffer in prototype_cam.buffers():
+        # Others' kinds are 0 here. Not all backends add booleans.
+        total = buffer.to(torch.float32)
+        all_reduce(total)
+        buffer.copy_(total)
+    prototype_cam.filled.fill_(True)
 
 
-@torch.no_grad()
 def collect_rows(
     model: nn.Module,
     dataset: Dataset,
     indices: Sequence[int],
     region: float = 0.9,
     background: float = 0.1,
-) -> tuple[Tensor, Tensor, Tensor]:
+    seed: int = 0,
+    limit: int = 2000,
+) -> tuple[Rows, Tensor]:
     """Compute the rows of some images.
 
     Args:
@@ -105,64 +166,99 @@ def collect_rows(
         indices: Of the images.
         region: As :func:`fill`.
         background: As :func:`fill`.
+        seed: Of the rows that are kept.
+        limit: As :func:`fill`.
 
     Returns:
-        Rows [R, D] of length 1, their class [R] and their image [R], on the
-        CPU.
+        The rows that are kept, and how many there were of each kind [L + 1].
     """
     training = model.training
     model.eval()
-    found, kinds, images = [], [], []
-    step = max(1, len(indices) // 10)
-    for done, index in enumerate(indices, 1):
-        info = dataset.get_data_info(index)
-        rows, classes = _image_rows(model, info, region, background)
-        found.append(rows)
-        kinds.append(classes)
-        images.append(torch.full_like(classes, index))
-        if done % step == 0 and len(indices) > 1:
+    empty = torch.zeros(0).long()
+    parts = [Rows(torch.zeros(0, 0), empty, empty, torch.zeros(0).double())]
+    counts = torch.zeros(model.num_classes + 1).long()
+    done = fresh = 0
+    size = _BATCH_SIZE if next(model.parameters()).is_cuda else 1
+    for batch in _batches(dataset, indices, size, model.test_cfg.max_side):
+        parts.append(_batch_rows(model, batch, region, background, seed))
+        counts += parts[-1].kinds.bincount(minlength=len(counts))
+        fresh += len(parts[-1].kinds)
+        if fresh > _FRESH:
+            parts, fresh = [_join(parts).lowest(limit)], 0
+        before, done = done, done + len(batch)
+        tenth = max(1, len(indices) // 10)
+        if done // tenth > before // tenth and len(indices) > 1:
             print_log(
                 f'Prototype CAM: {done} of {len(indices)} images', 'current'
             )
     model.train(training)
-    if not found:
-        return torch.zeros(0, 0), torch.zeros(0).long(), torch.zeros(0).long()
-    return torch.cat(found), torch.cat(kinds), torch.cat(images)
+    return _join(parts).lowest(limit), counts
 
 
-def _image_rows(
-    model: nn.Module, info: dict, region: float, background: float
-) -> tuple[Tensor, Tensor]:
-    """Compute one image's rows [R, D] of length 1 and their class [R]."""
-    image = load_image(info['img_path'], model.test_cfg.max_side)
-    stages = image_stages(model, [image])
-    present = present_classes([info['gt_label']], model.num_classes)
-    present = present.to(stages[-1].device)
-    if model.prototype_cam.filled:
-        cam = model.prototype_cam(stages, present)
-    else:
-        cam = model.cam_head(stages[-1])
+def _batches(
+    dataset: Dataset, indices: Sequence[int], size: int, max_side: int
+) -> Iterator[list[_Image]]:
+    """Yield at most ``size`` images of one shape together."""
+    groups: dict[tuple, list[_Image]] = defaultdict(list)
+    for index in indices:
+        info = dataset.get_data_info(index)
+        pixels = load_image(info['img_path'], max_side)
+        group = groups[pixels.shape]
+        group.append(_Image(index, pixels, info['gt_label']))
+        if len(group) == size:
+            yield groups.pop(pixels.shape)
+        elif sum(map(len, groups.values())) > _WAITING:
+            yield groups.pop(max(groups, key=lambda shape: len(groups[shape])))
+    yield from groups.values()
+
+
+@torch.no_grad()
+def _batch_rows(
+    model: nn.Module,
+    batch: Sequence[_Image],
+    region: float,
+    background: float,
+    seed: int,
+) -> Rows:
+    """Compute the rows of images of one size."""
+    device = next(model.parameters()).device
+    # Half precision is slower on most CPUs.
+    with torch.autocast(device.type, enabled=device.type == 'cuda'):
+        stages = image_stages(model, [one.pixels for one in batch])
+        present = present_classes(
+            [i.classes for i in batch], model.num_classes
+        )
+        present = present.to(device)
+        if model.prototype_cam.filled:
+            cam = model.prototype_cam(stages, present)
+        else:
+            cam = model.cam_head(stages[-1]).float()
     everywhere = torch.ones_like(cam[:, 0], dtype=torch.bool)
-    masks, rest = confident_masks(cam, present, everywhere, region, background)
-    normal = not present.any()
-    if normal:
-        # What looks most like a class in here is certain background.
-        every = torch.ones_like(present)
-        masks, _ = confident_masks(cam, every, everywhere, region, background)
+    normal = ~present.any(dim=1, keepdim=True)
+    # What looks most like a class in a normal image is certain background.
+    masks, _ = confident_masks(
+        cam, present | normal, everywhere, region, background
+    )
+    _, rest = confident_masks(cam, present, everywhere, region, background)
     rows, exists = region_embeddings(
         model.prototype_cam.features(stages),
         torch.cat([masks, rest[:, None]], dim=1),
     )
-    rows = F.normalize(rows[exists], dim=1)
-    kinds = exists[0].nonzero()[:, 0]
-    if normal:
-        kinds = torch.full_like(kinds, model.num_classes)
-    return rows.cpu(), kinds.cpu()
+    image, kind = exists.nonzero().unbind(1)
+    kind = torch.where(normal[image, 0], model.num_classes, kind)
+    rows = F.normalize(rows[exists], dim=1).cpu()
+    number = torch.tensor([one.number for one in batch])
+    # Of the image's own, so that they do not depend on the process.
+    draws = [
+        np.random.default_rng([seed, n]).random(model.num_classes + 1)
+        for n in number.tolist()
+    ]
+    draws = torch.from_numpy(np.stack(draws))[exists.cpu()]
+    return Rows(rows, kind.cpu(), number[image.cpu()], draws)
 
 
-def _report(kinds: Tensor, images: int, classes: Sequence[str]) -> None:
+def _report(counts: list[int], images: int, classes: Sequence[str]) -> None:
     """Say what there are rows of, and name the classes without one."""
-    counts = torch.bincount(kinds, minlength=len(classes) + 1).tolist()
     *regions, background = counts
     if not any(regions):
         raise ValueError(
@@ -181,22 +277,17 @@ def _report(kinds: Tensor, images: int, classes: Sequence[str]) -> None:
 
 
 def _cluster(
-    prototype_cam: PrototypeCAM,
-    rows: Tensor,
-    kinds: Tensor,
-    generator: Generator,
+    prototype_cam: PrototypeCAM, kind: int, rows: Tensor, generator: Generator
 ) -> None:
-    """Fill the buffers with the centres of each class's rows."""
-    targets = [
-        *zip(prototype_cam.prototypes, prototype_cam.valid, strict=True),
-        (prototype_cam.background, prototype_cam.background_valid),
-    ]
-    for kind, (prototypes, valid) in enumerate(targets):
-        points = rows[kinds == kind].to(prototypes.device)
-        every = points.new_ones(len(points), dtype=torch.bool)
-        centers, used, _ = kmeans(
-            [points], [every], len(prototypes), generator
-        )
-        prototypes.copy_(F.normalize(centers[0], dim=1))
-        valid.copy_(used[0])
-    prototype_cam.filled.fill_(True)
+    """Fill the buffers of a kind with the centres of its rows."""
+    if kind < len(prototype_cam.prototypes):
+        prototypes = prototype_cam.prototypes[kind]
+        valid = prototype_cam.valid[kind]
+    else:
+        prototypes = prototype_cam.background
+        valid = prototype_cam.background_valid
+    points = rows.to(prototypes.device)
+    every = points.new_ones(len(points), dtype=torch.bool)
+    centers, used, _ = kmeans([points], [every], len(prototypes), generator)
+    prototypes.copy_(F.normalize(centers[0], dim=1))
+    valid.copy_(used[0])

@@ -116,6 +116,7 @@ class PrototypeCAM(nn.Module):
         stages: Sequence[Tensor],
         present: Tensor | None = None,
         valid: Tensor | None = None,
+        classes: Tensor | None = None,
     ) -> Tensor:
         """Compute the maps.
 
@@ -124,17 +125,23 @@ class PrototypeCAM(nn.Module):
             present: Boolean [N, L], the classes that the image's own
                 prototypes are made for; all if ``None``.
             valid: Boolean [N, h, w], False in padding; all if ``None``.
+            classes: Numbers [C] of the classes whose maps are wanted, which
+                is what the maps cost; all if ``None``.
 
         Returns:
-            Logits float32 [N, L, h, w].
+            Logits float32 [N, C, h, w].
         """
+        if classes is None:
+            classes = torch.arange(len(self.valid), device=self.valid.device)
+        if present is not None:
+            present = present[:, classes]
         # Cosines over the temperature need more than half precision.
         with torch.autocast(stages[-1].device.type, enabled=False):
             features = self.features(stages)
             logits = prototype_cam(
                 features,
-                self.prototypes,
-                self.valid,
+                self.prototypes[classes],
+                self.valid[classes],
                 self.background,
                 self.background_valid,
                 self.temperature,

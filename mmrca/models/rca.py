@@ -195,7 +195,8 @@ class RCA(BaseSegmentor):
         Args:
             stages: The backbone's feature maps.
             head_logits: [N, L, h, w] of :meth:`head_logits`.
-            present: Boolean [N, L], the image-level labels if known.
+            present: Boolean [N, L], the image-level labels if known. The
+                prototype CAM of a class that no image has is 0.
             valid: Boolean [N, h, w], False in padding; all if ``None``.
 
         Returns:
@@ -203,7 +204,14 @@ class RCA(BaseSegmentor):
         """
         if self.prototype_cam is None or not self.prototype_cam.filled:
             return head_logits
-        return self.prototype_cam(stages, present, valid)
+        if present is None:
+            return self.prototype_cam(stages, None, valid)
+        classes = present.any(dim=0).nonzero()[:, 0]
+        if len(classes) == 0:
+            return torch.zeros_like(head_logits)
+        maps = self.prototype_cam(stages, present, valid, classes)
+        logits = maps.new_zeros(*head_logits.shape[:2], *maps.shape[2:])
+        return logits.index_copy(1, classes, maps)
 
     def _aggregate(self, features: Tensor) -> Tensor:
         return self.aggregation(

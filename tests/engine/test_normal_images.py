@@ -74,8 +74,9 @@ def test_a_normal_image_gives_rows_of_the_background_only(tmp_path):
     cfg = with_prototypes(config(tmp_path, [[], [0], []]))
     runner = tiny.runner(cfg)
     dataset = runner.build_dataloader(runner.cfg.train_dataloader).dataset
-    rows, kinds, images = collect_rows(runner.model, dataset, [0, 2])
-    assert set(kinds.tolist()) == {3}
+    found, counts = collect_rows(runner.model, dataset, [0, 2])
+    assert set(found.kinds.tolist()) == {3}
+    assert counts.tolist() == [0, 0, 0, len(found.kinds)]
     model, expected = runner.model.eval(), []
     for index in (0, 2):
         pixels = mmcv.imread(dataset.get_data_info(index)['img_path'])
@@ -89,9 +90,9 @@ def test_a_normal_image_gives_rows_of_the_background_only(tmp_path):
         masks = [m for m in masks if m.any()]
         masks.append(torch.ones(cells.shape[1], dtype=torch.bool))
         expected += [cells[:, m].mean(dim=1) for m in masks]
-        assert (images == index).sum() == len(masks)
+        assert (found.images == index).sum() == len(masks)
     expected = torch.nn.functional.normalize(torch.stack(expected), dim=1)
-    torch.testing.assert_close(rows, expected)
+    torch.testing.assert_close(found.rows, expected)
 
 
 def test_resuming_changes_no_bit(tmp_path):

@@ -51,6 +51,18 @@ def test_the_images_own_map_is_added_and_similar_cells_averaged():
     assert_close(similar(stages, present, valid), expected)
 
 
+def test_absent_classes_need_not_be_computed():
+    part = filled(image_region=0.3, image_background=0.2, self_similarity=0.4)
+    stages = [torch.randn(2, 2, 6, 8), torch.randn(2, 3, 3, 4)]
+    present = torch.tensor([[True, False, False], [False, False, True]])
+    valid = torch.ones(2, 3, 4, dtype=torch.bool)
+    classes = torch.tensor([0, 2])
+    assert_close(
+        part(stages, present, valid, classes),
+        part(stages, present, valid)[:, classes],
+    )
+
+
 def test_without_labels_all_classes_take_part():
     part, stages = filled(image_region=0.4), [torch.randn(2, 5, 4, 4)]
     every = torch.ones(2, 3, dtype=torch.bool)

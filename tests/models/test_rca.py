@@ -209,6 +209,9 @@ def test_prototype_cams_know_the_labels_and_the_padding(config):
         cam = normalize_cam(cam[..., : sample.img_shape[0], :])
         cam = F.interpolate(cam, (29, 37), mode='bilinear')[0]
         torch.testing.assert_close(sample.seg_logits.data[1:], cam)
+    with torch.no_grad():
+        normal = model(**batch([[], []]), mode='predict')
+    assert not any(sample.seg_logits.data[1:].any() for sample in normal)
 
 
 def test_without_labels_the_scores_say_which_classes_are_there(config):

@@ -96,13 +96,14 @@ def own_rows(model, root: Path, region, background, draw):
 
 def own_prototypes(model, rows) -> PrototypeCAM:
     """Cluster rows, class by class."""
-    part, generator = copy.deepcopy(model.prototype_cam), Generator()
-    generator.manual_seed(0)
+    part = copy.deepcopy(model.prototype_cam)
     targets = [
         *zip(part.prototypes, part.valid, strict=True),
         (part.background, part.background_valid),
     ]
-    for own, (prototypes, valid) in zip(rows, targets, strict=True):
+    for kind, own in enumerate(rows):
+        prototypes, valid = targets[kind]
+        generator = Generator().manual_seed(kind)
         every = torch.ones(len(own), dtype=torch.bool)
         centers, _, _ = kmeans([own], [every], len(prototypes), generator)
         prototypes.copy_(F.normalize(centers[0], dim=1))
@@ -426,7 +427,7 @@ def filled(cfg) -> dict:
     """Buffers of a model that was never trained."""
     model = build(cfg.model, bound=False)
     loader = tiny.Runner.build_dataloader(cfg.train_dataloader)
-    fill(model, loader.dataset)
+    fill(model, loader.dataset, limit=3)
     return model.prototype_cam.state_dict()
 
 
