@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -152,11 +152,12 @@ def check_backbone(model: nn.Module, config: dict) -> None:
     Pretrained(path, init.get('prefix', 'backbone'))(unwrap(model).backbone)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> Any:
     """Take a model out of its wrappers, if it is in any."""
-    while hasattr(model, 'module'):  # several processes, augmented views
-        model = model.module
-    return model
+    found: Any = model
+    while hasattr(found, 'module'):  # several processes, augmented views
+        found = found.module
+    return found
 
 
 def part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:

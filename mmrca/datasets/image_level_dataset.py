@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
+from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 from torch.utils.data import Dataset
 
@@ -19,7 +20,7 @@ from .label_list import read_labels
 from .masks import read_class_map
 
 
-def unwrap_dataset(dataset: Dataset) -> Dataset:
+def unwrap_dataset(dataset: Dataset) -> BaseDataset:
     """Take a data set out of wrappers that repeat its images.
 
     Args:

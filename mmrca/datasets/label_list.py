@@ -98,8 +98,8 @@ def read_images(
         if whole or any('has' in reason for reason in why_not.values()):
             names = lines
     found, reasons = find_images(folder, _with_ids(names), suffix)
-    files = {n: found.get(n) or found.get(image_id(n)) for n in names}
-    missing = [name for name, file in files.items() if file is None]
+    files = {n: found.get(n) or found.get(image_id(n), '') for n in names}
+    missing = [name for name, file in files.items() if not file]
     if missing:
         raise FileNotFoundError(
             f'{len(missing)} of the {len(names)} images of {path} have no '

@@ -15,19 +15,20 @@ from mmengine.dist import (
     is_main_process,
 )
 from mmengine.logging import print_log
-from torch import Generator, Tensor, nn
-from torch.utils.data import Dataset
+from torch import Generator, Tensor
 
+from mmrca.datasets import ImageLevelDataset
 from mmrca.datasets.images import load_image
 from mmrca.inference import image_stages, present_classes
 from mmrca.models.prototype_cam import PrototypeCAM
+from mmrca.models.rca import RCA
 from mmrca.ops.kmeans import kmeans
 from mmrca.ops.region import confident_masks, region_embeddings
 
 
 def fill(
-    model: nn.Module,
-    dataset: Dataset,
+    model: RCA,
+    dataset: ImageLevelDataset,
     region: float = 0.9,
     background: float = 0.1,
     rounds: int = 2,
@@ -56,14 +57,15 @@ def fill(
     Raises:
         ValueError: No image has a region.
     """
+    assert model.prototype_cam is not None
     model.prototype_cam.filled.fill_(False)
     for _ in range(rounds):
         _fill_once(model, dataset, region, background, seed)
 
 
 def _fill_once(
-    model: nn.Module,
-    dataset: Dataset,
+    model: RCA,
+    dataset: ImageLevelDataset,
     region: float,
     background: float,
     seed: int,
@@ -82,6 +84,7 @@ def _fill_once(
     rows, kinds = rows[order], kinds[order]
     _report(kinds, len(dataset), dataset.metainfo['classes'][1:])
     prototype_cam = model.prototype_cam
+    assert prototype_cam is not None
     prototype_cam.widen(rows.shape[1])
     if is_main_process():
         _cluster(prototype_cam, rows, kinds, Generator().manual_seed(seed))
@@ -91,8 +94,8 @@ def _fill_once(
 
 @torch.no_grad()
 def collect_rows(
-    model: nn.Module,
-    dataset: Dataset,
+    model: RCA,
+    dataset: ImageLevelDataset,
     indices: Sequence[int],
     region: float = 0.9,
     background: float = 0.1,
@@ -131,15 +134,17 @@ def collect_rows(
 
 
 def _image_rows(
-    model: nn.Module, info: dict, region: float, background: float
+    model: RCA, info: dict, region: float, background: float
 ) -> tuple[Tensor, Tensor]:
     """Compute one image's rows [R, D] of length 1 and their class [R]."""
     image = load_image(info['img_path'], model.test_cfg.max_side)
     stages = image_stages(model, [image])
+    prototype_cam = model.prototype_cam
+    assert prototype_cam is not None
     present = present_classes([info['gt_label']], model.num_classes)
     present = present.to(stages[-1].device)
-    if model.prototype_cam.filled:
-        cam = model.prototype_cam(stages, present)
+    if prototype_cam.filled:
+        cam = prototype_cam(stages, present)
     else:
         cam = model.cam_head(stages[-1])
     everywhere = torch.ones_like(cam[:, 0], dtype=torch.bool)
@@ -150,7 +155,7 @@ def _image_rows(
         every = torch.ones_like(present)
         masks, _ = confident_masks(cam, every, everywhere, region, background)
     rows, exists = region_embeddings(
-        model.prototype_cam.features(stages),
+        prototype_cam.features(stages),
         torch.cat([masks, rest[:, None]], dim=1),
     )
     rows = F.normalize(rows[exists], dim=1)

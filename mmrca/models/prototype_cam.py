@@ -5,6 +5,7 @@ h x w feature cells.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,12 @@ class PrototypeCAM(nn.Module):
         filled: Boolean scalar.
         awaited: Whether a hook is going to fill it; not in the checkpoint.
     """
+
+    prototypes: Tensor
+    valid: Tensor
+    background: Tensor
+    background_valid: Tensor
+    filled: Tensor
 
     def __init__(
         self,
@@ -159,7 +166,9 @@ class PrototypeCAM(nn.Module):
                 )
             return logits
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
         """Take the number of channels from the checkpoint."""
         saved = state_dict.get(prefix + 'prototypes')
         if saved is not None:
