@@ -2,10 +2,10 @@
 
 Shape shorthand: C classes, background included.
 
-A pseudo-label leaves pixels open (the ignore index). Whether they count is
-what sets the two IoUs apart: :func:`labelled_iou` looks at decided pixels
-only, :func:`strict_iou` counts every open pixel as wrong. Report both, with
-:func:`coverage`: the first alone rises when hard pixels are left open.
+A pseudo-label may leave pixels unlabelled (the ignore index). The two IoUs
+differ in how they count these: :func:`labelled_iou` skips them,
+:func:`strict_iou` takes each for a wrong one. Report both, with
+:func:`coverage`: the first alone rises when hard pixels are left out.
 
 Counts of several images add up: sum the confusion matrices, then take the
 IoU. Every result is a fraction in 0..1; percent is left to the caller.
@@ -24,7 +24,7 @@ def confusion_matrix(
 
     Args:
         pred: Integers of any shape: 0..C-1, or ``ignore_index`` where the
-            prediction leaves the pixel open.
+            pixel is unlabelled.
         target: The truth, of the same shape and values. Pixels that are
             ``ignore_index`` here count nowhere.
         num_classes: C, with the background.
@@ -32,7 +32,7 @@ def confusion_matrix(
 
     Returns:
         int64 [C, C+1]: row = true class, column = predicted class, last
-        column = left open by the prediction.
+        column = unlabelled in the prediction.
 
     Raises:
         ValueError: The shapes differ, or a value is neither a class nor
@@ -58,10 +58,10 @@ def confusion_matrix(
 
 
 def strict_iou(confusion: Tensor) -> Tensor:
-    """IoU per class where an open pixel is a wrong one.
+    """IoU per class where an unlabelled pixel is a wrong one.
 
-    A pixel the prediction leaves open misses its true class, hence counts in
-    that class's union.
+    An unlabelled pixel misses its true class, so it counts in that class's
+    union.
 
     Args:
         confusion: [C, C+1], from :func:`confusion_matrix`.
@@ -115,7 +115,7 @@ def precision(confusion: Tensor) -> Tensor:
 
 
 def recall(confusion: Tensor) -> Tensor:
-    """Share of a class's pixels that are predicted as it; open ones are not.
+    """Share of a class's pixels that are predicted as it; unlabelled ones are not.
 
     Args:
         confusion: [C, C+1], from :func:`confusion_matrix`.

@@ -92,8 +92,8 @@ def test_torchvisions_vgg16(tmp_path):
     vgg = torchvision.models.vgg
     layers = vgg.make_layers(vgg.cfgs['D'])
     state = {f'features.{k}': v for k, v in layers.state_dict().items()}
-    spare = {'classifier.6.bias': torch.zeros(1000)}
-    torch.save(state | spare, tmp_path / 'vgg16.pth')
+    unexpected = {'classifier.6.bias': torch.zeros(1000)}
+    torch.save(state | unexpected, tmp_path / 'vgg16.pth')
     assert_loaded(build(BACKBONES['vgg16'], tmp_path / 'vgg16.pth'), state)
 
 
@@ -196,7 +196,7 @@ BAD_FILES = {
         path.write_bytes(path.read_bytes()[:-500]),
     ),
     'list': lambda path: torch.save([torch.zeros(1)], path),
-    'figures': lambda path: torch.save(dict(lr=0.1), path),
+    'a number': lambda path: torch.save(dict(lr=0.1), path),
     'no weights': lambda path: torch.save(dict(state_dict={}), path),
     'plain pickle': lambda path: path.write_bytes(pickle.dumps(dict(a=1))),
     'code': write_mischief,

@@ -15,7 +15,7 @@ from mmrca.ops.metrics import (
     strict_iou,
 )
 
-OPEN = 255
+UNLABELLED = 255
 
 
 @st.composite
@@ -23,15 +23,17 @@ def label_maps(draw, fewest=1):
     classes = draw(st.integers(fewest, 5))
     count = draw(st.integers(0, 60))
     seed = draw(st.integers(0, 2**32 - 1))
-    values = np.array([*range(classes), OPEN], dtype=np.uint8)
+    values = np.array([*range(classes), UNLABELLED], dtype=np.uint8)
     pair = np.random.default_rng(seed).choice(values, size=(2, count))
     return classes, torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
 
 
-def slow_figures(pred, target, classes):
+def slow_metrics(pred, target, classes):
     """Both IoUs and the coverage by their definitions, pixel by pixel."""
-    pairs = [(p, t) for p, t in zip(pred, target, strict=True) if t != OPEN]
-    decided = [(p, t) for p, t in pairs if p != OPEN]
+    pairs = [
+        (p, t) for p, t in zip(pred, target, strict=True) if t != UNLABELLED
+    ]
+    decided = [(p, t) for p, t in pairs if p != UNLABELLED]
 
     def iou(pixels, c):
         union = [1 for p, t in pixels if c in (p, t)]
@@ -53,7 +55,7 @@ def slow_figures(pred, target, classes):
 def test_agrees_with_a_loop_over_pixels(maps):
     classes, pred, target = maps
     confusion = confusion_matrix(pred, target, classes)
-    strict, labelled, share = slow_figures(
+    strict, labelled, share = slow_metrics(
         pred.tolist(), target.tolist(), classes
     )
     np.testing.assert_allclose(strict_iou(confusion), strict)
@@ -70,7 +72,7 @@ def test_agrees_with_mmseg(maps):
 
     def mmseg_iou(pred, target):
         hits, union, *_ = IoUMetric.intersect_and_union(
-            pred, target, classes, OPEN
+            pred, target, classes, UNLABELLED
         )
         return hits / union
 
@@ -78,7 +80,7 @@ def test_agrees_with_mmseg(maps):
     np.testing.assert_allclose(
         strict_iou(confusion), mmseg_iou(pred, target), rtol=1e-6
     )
-    decided = pred != OPEN
+    decided = pred != UNLABELLED
     np.testing.assert_allclose(
         labelled_iou(confusion),
         mmseg_iou(pred[decided], target[decided]),
@@ -87,8 +89,8 @@ def test_agrees_with_mmseg(maps):
 
 
 def test_rows_are_truth_and_the_last_column_is_open():
-    pred = torch.tensor([[0, 1, OPEN], [1, 1, 0]], dtype=torch.uint8)
-    target = torch.tensor([[0, 0, 1], [1, OPEN, 1]], dtype=torch.uint8)
+    pred = torch.tensor([[0, 1, UNLABELLED], [1, 1, 0]], dtype=torch.uint8)
+    target = torch.tensor([[0, 0, 1], [1, UNLABELLED, 1]], dtype=torch.uint8)
     confusion = confusion_matrix(pred, target, 2)
     assert confusion.tolist() == [[1, 1, 0], [1, 1, 1]]
     assert confusion.dtype == torch.int64
@@ -136,10 +138,10 @@ def test_ignore_index_must_not_be_a_class():
         confusion_matrix(torch.tensor([0]), torch.tensor([0]), 3, 2)
 
 
-@pytest.mark.parametrize('figure', [strict_iou, labelled_iou, coverage])
-def test_a_square_matrix_is_refused(figure):
+@pytest.mark.parametrize('metric', [strict_iou, labelled_iou, coverage])
+def test_a_square_matrix_is_refused(metric):
     with pytest.raises(ValueError, match=r'\[classes, classes \+ 1\]'):
-        figure(torch.zeros(3, 3))
+        metric(torch.zeros(3, 3))
 
 
 def f1_above(scores, labels, threshold):

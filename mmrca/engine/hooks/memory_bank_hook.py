@@ -90,7 +90,7 @@ class MemoryBankHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Open the contrast after the warm-up and seed the mixup."""
+        """Start the contrast after the warm-up and seed the mixup."""
         period = runner.epoch if self.by_epoch else runner.iter
         self.memory.contrast_active.fill_(period >= self.warm_up)
         # Seeded anew each iteration, so a resumed run draws what an
