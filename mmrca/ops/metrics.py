@@ -115,7 +115,9 @@ def precision(confusion: Tensor) -> Tensor:
 
 
 def recall(confusion: Tensor) -> Tensor:
-    """Share of a class's pixels that are predicted as it; unlabelled ones are not.
+    """Share of a class's pixels that are predicted as it.
+
+    An unlabelled pixel is not.
 
     Args:
         confusion: [C, C+1], from :func:`confusion_matrix`.

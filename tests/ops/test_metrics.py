@@ -15,7 +15,7 @@ from mmrca.ops.metrics import (
     strict_iou,
 )
 
-UNLABELLED = 255
+IGNORE = 255
 
 
 @st.composite
@@ -23,17 +23,15 @@ def label_maps(draw, fewest=1):
     classes = draw(st.integers(fewest, 5))
     count = draw(st.integers(0, 60))
     seed = draw(st.integers(0, 2**32 - 1))
-    values = np.array([*range(classes), UNLABELLED], dtype=np.uint8)
+    values = np.array([*range(classes), IGNORE], dtype=np.uint8)
     pair = np.random.default_rng(seed).choice(values, size=(2, count))
     return classes, torch.from_numpy(pair[0]), torch.from_numpy(pair[1])
 
 
 def slow_metrics(pred, target, classes):
     """Both IoUs and the coverage by their definitions, pixel by pixel."""
-    pairs = [
-        (p, t) for p, t in zip(pred, target, strict=True) if t != UNLABELLED
-    ]
-    decided = [(p, t) for p, t in pairs if p != UNLABELLED]
+    pairs = [(p, t) for p, t in zip(pred, target, strict=True) if t != IGNORE]
+    decided = [(p, t) for p, t in pairs if p != IGNORE]
 
     def iou(pixels, c):
         union = [1 for p, t in pixels if c in (p, t)]
@@ -72,7 +70,7 @@ def test_agrees_with_mmseg(maps):
 
     def mmseg_iou(pred, target):
         hits, union, *_ = IoUMetric.intersect_and_union(
-            pred, target, classes, UNLABELLED
+            pred, target, classes, IGNORE
         )
         return hits / union
 
@@ -80,7 +78,7 @@ def test_agrees_with_mmseg(maps):
     np.testing.assert_allclose(
         strict_iou(confusion), mmseg_iou(pred, target), rtol=1e-6
     )
-    decided = pred != UNLABELLED
+    decided = pred != IGNORE
     np.testing.assert_allclose(
         labelled_iou(confusion),
         mmseg_iou(pred[decided], target[decided]),
@@ -89,8 +87,8 @@ def test_agrees_with_mmseg(maps):
 
 
 def test_rows_are_truth_and_the_last_column_is_open():
-    pred = torch.tensor([[0, 1, UNLABELLED], [1, 1, 0]], dtype=torch.uint8)
-    target = torch.tensor([[0, 0, 1], [1, UNLABELLED, 1]], dtype=torch.uint8)
+    pred = torch.tensor([[0, 1, IGNORE], [1, 1, 0]], dtype=torch.uint8)
+    target = torch.tensor([[0, 0, 1], [1, IGNORE, 1]], dtype=torch.uint8)
     confusion = confusion_matrix(pred, target, 2)
     assert confusion.tolist() == [[1, 1, 0], [1, 1, 1]]
     assert confusion.dtype == torch.int64

@@ -15,7 +15,7 @@ from mmrca.ops.pseudo_label import (
     minimum_foreground,
 )
 
-UNLABELLED = 255
+IGNORE = 255
 
 
 @st.composite
@@ -43,7 +43,7 @@ def slow_fuse(foreground, background, classes, margin):
             )
             labels[y, x] = ranked[0][1]
             if len(ranked) > 1 and ranked[0][0] - ranked[1][0] < margin:
-                labels[y, x] = UNLABELLED
+                labels[y, x] = IGNORE
     return labels
 
 
@@ -72,7 +72,7 @@ def test_order_of_classes_does_not_matter(image, margin, random):
 def test_a_wider_margin_only_opens_pixels(image, one, other):
     narrow, wide = (fuse(*image, m) for m in sorted([one, other]))
     changed = narrow != wide
-    assert (wide[changed] == UNLABELLED).all()
+    assert (wide[changed] == IGNORE).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -85,13 +85,13 @@ def test_margin_zero_leaves_nothing_open(image):
 def test_margin_is_a_band_around_a_constant_threshold():
     cam = torch.tensor([[[0.0, 0.29, 0.31, 0.49, 0.51, 1.0]]])
     labels = fuse(cam, background_constant(cam, 0.4), [6], 0.1)
-    assert labels.tolist() == [[0, 0, UNLABELLED, UNLABELLED, 7, 7]]
+    assert labels.tolist() == [[0, 0, IGNORE, IGNORE, 7, 7]]
 
 
 def test_two_classes_that_claim_a_pixel_leave_it_open():
     cam = torch.tensor([[[0.9, 0.9]], [[0.85, 0.2]]])
     labels = fuse(cam, background_constant(cam, 0.3), [0, 1], 0.1)
-    assert labels.tolist() == [[UNLABELLED, 1]]
+    assert labels.tolist() == [[IGNORE, 1]]
 
 
 def test_equal_scores_go_to_the_background_then_to_the_first_class():
