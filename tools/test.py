@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
+from training_data import check_evaluator
 
 from mmrca.checkpoint import check_weights, unwrap
 from mmrca.cli import (
@@ -137,6 +138,7 @@ def main() -> None:
             f'{config.load_from} has no prototypes yet: it is measured by the '
             "head's maps. The last checkpoint of a training has them."
         )
+    check_evaluator(runner.test_loop, 'test')
     runner.test()
 
 

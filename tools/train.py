@@ -13,9 +13,9 @@ from zipfile import is_zipfile
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import LOOPS
+from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import Runner
-from training_data import check_training_data
+from training_data import check_evaluator, check_training_data
 
 from mmrca.checkpoint import (
     check_backbone,
@@ -117,13 +117,23 @@ def set_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
-def check_loop(config: Config) -> None:
-    """Compare ``train_cfg`` with the annotations of its loop."""
+def check_options(config: Config) -> None:
+    """Compare the loop's and the hooks' options with their annotations.
+
+    mmengine itself would notice some only after the first epoch.
+    """
+    for name, hook in (config.get('default_hooks') or {}).items():
+        given = dict(hook or {})
+        kind = given.pop('type', None)
+        found = HOOKS.get(kind) if isinstance(kind, str) else None
+        if found is not None:
+            check_arguments(f'default_hooks.{name}', found.__init__, **given)
     given = dict(config.get('train_cfg') or {})
     default = 'EpochBasedTrainLoop'
     if not given.pop('by_epoch', True):
         default = 'IterBasedTrainLoop'
-    loop = LOOPS.get(given.pop('type', default))
+    kind = given.pop('type', default)
+    loop = LOOPS.get(kind) if isinstance(kind, str) else None
     if loop is not None:
         check_arguments('train_cfg', loop.__init__, **given)
 
@@ -140,10 +150,12 @@ def main() -> None:
     if args.auto_scale_lr:
         set_auto_scale_lr(config)
     check_classes(config)
-    check_loop(config)
+    check_options(config)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
     check_training_data(runner.train_dataloader.dataset)
+    if runner.val_loop is not None:
+        check_evaluator(runner.val_loop, 'val')
     if config.get('resume'):
         check_weights(runner.model, config.load_from)
     else:

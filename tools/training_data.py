@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mmcv.transforms import LoadAnnotations
 from mmengine.logging import print_log
+from mmengine.runner import BaseLoop
+from mmseg.evaluation import IoUMetric
 from torch.utils.data import Dataset
 
 from mmrca.datasets.images import image_size
@@ -38,6 +41,28 @@ def check_training_data(dataset: Dataset) -> None:
                 )
             _check_manifest(Path(folder), classes)
             _check_segmenter(infos, classes)
+
+
+def check_evaluator(loop: BaseLoop, part: str) -> None:
+    """Refuse a metric that needs masks where none are loaded.
+
+    Args:
+        loop: Of validation or test.
+        part: ``'val'`` or ``'test'``, for the error.
+
+    Raises:
+        ValueError: The pipeline loads no masks.
+    """
+    needs = [m for m in loop.evaluator.metrics if isinstance(m, IoUMetric)]
+    for dataset in _parts(loop.dataloader.dataset) if needs else ():
+        steps = dataset.pipeline.transforms
+        if not any(isinstance(step, LoadAnnotations) for step in steps):
+            raise ValueError(
+                f'{part}_evaluator is an {type(needs[0]).__name__}, which '
+                f'needs masks, and {part}_dataloader.dataset loads none: add '
+                'LoadAnnotations to its pipeline and set '
+                'data_prefix.seg_map_path, or use mmrca.CAMMetric'
+            )
 
 
 def _parts(dataset: Dataset) -> Iterator[Dataset]:
