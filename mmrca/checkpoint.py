@@ -1,5 +1,6 @@
 """Every way weights come in: safely, and whole or not at all."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,13 +14,13 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmrca._compat import allow_resuming
+from mmrca.checks import first_few
 from mmrca.registry import MODELS, WEIGHT_INITIALIZERS
 
 if TYPE_CHECKING:
     from mmrca.models import RCA
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
-_NAMED = 3  # names an error gives
 
 
 # mmengine's own loader runs the code in a file that safe loading refuses.
@@ -82,6 +83,12 @@ def read_checkpoint(path: str) -> dict:
     return {**saved, 'state_dict': weights}
 
 
+def file_digest(path: str) -> str:
+    """Tell checkpoints apart by their content: SHA-256 in hexadecimal."""
+    with Path(path).open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
 def load_weights(
     module: nn.Module, weights: dict[str, Tensor], path: str
 ) -> list[str]:
@@ -108,9 +115,9 @@ def load_weights(
     if outcome.missing_keys:
         raise ValueError(
             f'checkpoint {path} lacks {len(outcome.missing_keys)} weights, '
-            f'such as {_some(outcome.missing_keys)}, of {kind}; it holds '
-            f'{_some(list(weights))}: take the config and the weights that '
-            'belong together'
+            f'such as {first_few(outcome.missing_keys)}, of {kind}; it has '
+            f'{first_few(list(weights))}: take the config and the weights '
+            'that belong together'
         )
     return outcome.unexpected_keys
 
@@ -170,11 +177,6 @@ def part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     }
 
 
-def _some(names: list[str]) -> str:
-    more = ', ...' if len(names) > _NAMED else ''
-    return ', '.join(names[:_NAMED]) + more
-
-
 def dataset_metainfo(config: Config) -> dict:
     """Look up ``metainfo`` of a config's training set, in wrappers or not."""
     given = config.train_dataloader.dataset
@@ -212,7 +214,7 @@ def load_classifier(config: Config, checkpoint: str) -> 'RCA':
     if unexpected:
         raise ValueError(
             f'checkpoint {checkpoint} has {len(unexpected)} weights that the '
-            f'model does not have, such as {_some(unexpected)}; use the '
+            f'model does not have, such as {first_few(unexpected)}; use the '
             'config it was trained with'
         )
     prototype_cam = getattr(model, 'prototype_cam', None)
@@ -281,6 +283,6 @@ class Pretrained:
         print_log(
             f'{type(module).__name__} starts from {self.checkpoint}; '
             f'{len(unexpected)} of its weights are not needed: '
-            f'{_some(unexpected) or "none"}',
+            f'{first_few(unexpected) or "none"}',
             logger='current',
         )

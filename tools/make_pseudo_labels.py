@@ -136,22 +136,21 @@ def closing_lines(result: dict) -> str:
         result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
     """
     lines = [
-        f'{result["written"]} images done, {result["kept"]} kept that were '
-        'already there'
+        f'images done: {result["written"]}, kept from before: {result["kept"]}'
     ]
     if 'background_threshold' in result:
         lines.append(f'background threshold {result["background_threshold"]}')
     edited = result['edited']
     if edited:
         lines.append(
-            f'{len(edited)} labels without our stamp were kept, such as '
-            f'{edited[0]}.png: --overwrite replaces them'
+            f'labels kept that lack our stamp: {len(edited)}, such as '
+            f'{edited[0]}.png; --overwrite replaces them'
         )
     if 'share' in result:
         lines += _quality(result)
     errors = result['errors']
     if errors:
-        lines.append(f'{len(errors)} images at fault:')
+        lines.append(f'images that cannot be used: {len(errors)}')
         lines += [f'  {text}' for text in [*errors.values()][:_NAMED]]
     if len(errors) > _NAMED:
         lines.append(f'  and {len(errors) - _NAMED} more, see the JSON file')
@@ -163,10 +162,9 @@ def _quality(result: dict) -> list[str]:
     normals, found = result['normals'], result['against_masks']
     if normals['images']:
         lines.append(
-            f'{normals["images"]} images show none of the classes; '
-            f'{_show(normals["with_foreground"])} % of their labels have '
-            f'pixels of a class, {_show(normals["foreground"])} % of their '
-            'pixels'
+            f'normal images: {normals["images"]}; '
+            f'{_show(normals["with_foreground"])} % of their labels and '
+            f'{_show(normals["foreground"])} % of their pixels show a class'
         )
     if found is None:
         return [*lines, 'no masks to evaluate with']

@@ -28,7 +28,7 @@ from mmrca.cli import (
 from mmrca.datasets import unwrap_dataset
 from mmrca.datasets.images import image_id
 from mmrca.launch import add_launcher, set_launcher
-from mmrca.pseudo_labels.writer import voc_palette, write_label
+from mmrca.pseudo_labels.writer import palette_of, write_label
 
 
 def parse_args() -> argparse.Namespace:
@@ -91,10 +91,7 @@ class LabelWriter(Hook):
     ) -> None:
         """Write the labels of a batch."""
         dataset = unwrap_dataset(runner.test_dataloader.dataset)
-        metainfo = dataset.metainfo
-        palette = metainfo.get('palette') or voc_palette(
-            len(metainfo['classes'])
-        )
+        palette = palette_of(dataset.metainfo)
         for sample in outputs or ():
             name = os.path.relpath(
                 sample.img_path, dataset.data_prefix['img_path']

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from mmcv.transforms import LoadAnnotations
 from mmengine.logging import print_log
 from mmengine.runner import BaseLoop
@@ -11,9 +12,9 @@ from mmseg.evaluation import IoUMetric
 from torch.utils.data import Dataset
 
 from mmrca.datasets.images import image_size
-from mmrca.datasets.masks import check_size, read_class_map
-from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.datasets.masks import check_shown, check_size, read_class_map
 from mmrca.progress import progress
+from mmrca.pseudo_labels.inputs import data_infos
 from mmrca.pseudo_labels.manifest import read_manifest
 
 
@@ -28,7 +29,7 @@ def check_training_data(dataset: Dataset) -> None:
         FileNotFoundError: A file is missing.
     """
     for part in _parts(dataset):
-        infos = [part.get_data_info(index) for index in range(len(part))]
+        infos = data_infos(part)
         classes = part.metainfo['classes']
         if 'gt_label' in infos[0]:
             _check_classifier([info['gt_label'] for info in infos], classes)
@@ -116,17 +117,13 @@ def _check_segmenter(infos: Sequence[dict], classes: Sequence[str]) -> None:
             'check the folders, LABEL_DIR if the config reads it, and '
             'img_suffix'
         )
-    shown = False
+    values: set[int] = set()
     for info in progress(infos, 'checking labels'):
         path = info['seg_map_path']
         label = read_class_map(path, 'label', len(classes))
         check_size('label', path, label.shape, image_size(info['img_path']))
-        shown = shown or ((label > 0) & (label != IGNORE_INDEX)).any()
-    if not shown:
-        raise ValueError(
-            f'no label in {Path(path).parent} shows a class: there is only '
-            'background (0) and ignored (255), so nothing can be learned.'
-        )
+        values.update(np.unique(label).tolist())
+    check_shown(values, f'label in {Path(path).parent}')
 
 
 def _check_manifest(folder: Path, classes: Sequence[str]) -> None:

@@ -50,18 +50,12 @@ def pixel_adaptive(
         are the same everywhere stay what they are.
 
     Raises:
-        ValueError: If shapes, ``iterations`` or a dilation are none of the
-            above.
+        ValueError: If image and scores are of different sizes.
     """
     if image.dim() != 3 or image.shape[1:] != scores.shape[1:]:
         raise ValueError(
             f'image {list(image.shape)} must be [channels, H, W] of the size '
             f'of the scores {list(scores.shape)}'
-        )
-    if iterations < 0 or not dilations or min(dilations) < 1:
-        raise ValueError(
-            f'iterations={iterations} must be 0 or more, and dilations='
-            f'{list(dilations)} one or more distances of at least a pixel'
         )
     if half_resolution:
         size = [(side + 1) // 2 for side in scores.shape[1:]]

@@ -20,6 +20,7 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor
 
 from mmrca.atomic_write import write_json
+from mmrca.checkpoint import file_digest
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.inference import Cams, enlarge_cams, infer_cams
 from mmrca.models import RCA
@@ -58,9 +59,8 @@ class Calibrator:
         self.config, self.model, self.settings = config, model, settings
         self.infos = None if dataset is None else data_infos(dataset)
         self.path = Path(f'{checkpoint}.calibration.json')
-        content = Path(checkpoint).read_bytes()
         self.made_with = {
-            'checkpoint_sha256': hashlib.sha256(content).hexdigest(),
+            'checkpoint_sha256': file_digest(checkpoint),
             'scales': list(settings.scales),
             'flip': settings.flip,
             'maps': vars(model.test_cfg),

@@ -5,7 +5,6 @@ The first makes labels and never sees a mask; the second
 """
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
 
 from mmrca.atomic_write import atomic_write, write_json
-from mmrca.checkpoint import load_classifier
+from mmrca.checkpoint import file_digest, load_classifier
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
@@ -231,9 +230,8 @@ def _recipe(
     classes: Sequence[str],
     thresholds: torch.Tensor | None,
 ) -> dict:
-    content = Path(checkpoint).read_bytes()
     recipe = {
-        'checkpoint_sha256': hashlib.sha256(content).hexdigest(),
+        'checkpoint_sha256': file_digest(checkpoint),
         'classes': list(classes),
         'pseudo_label': vars(settings),
         'model': _without_init(config.model.to_dict()),

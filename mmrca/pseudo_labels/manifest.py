@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from mmrca import __version__
 from mmrca.atomic_write import write_json
+from mmrca.checks import first_few
 from mmrca.pseudo_labels.writer import read_stamp
 
 NAME = 'manifest.json'
-_NAMED = 3  # differences an error gives
 
 
 def digest(recipe: dict) -> str:
@@ -147,13 +147,9 @@ def differences(earlier: dict, now: dict) -> str:
         for key in {**before, **after}
         if before.get(key, ...) != after.get(key, ...)
     ]
-    said = [
-        f'{key} = {_short(before, key)} (now {_short(after, key)})'
-        for key in keys[:_NAMED]
-    ]
-    if len(keys) > _NAMED:
-        said.append(f'{len(keys) - _NAMED} more differences')
-    return ', '.join(said)
+    return first_few(
+        [f'{k} = {_short(before, k)} (now {_short(after, k)})' for k in keys]
+    )
 
 
 def write_manifest(folder: Path, recipe: dict, notes: dict) -> None:

@@ -10,12 +10,18 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmrca.checkpoint import dataset_metainfo, load_classifier
-from mmrca.datasets.images import IMAGE_SUFFIXES, image_ids, load_image, shrink
+from mmrca.datasets.images import (
+    IMAGE_SUFFIXES,
+    image_ids,
+    list_images,
+    load_image,
+    shrink,
+)
 from mmrca.inference import image_stages, infer_cams
 from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.labels import Labeller
 from mmrca.pseudo_labels.settings import read_settings
-from mmrca.pseudo_labels.writer import voc_palette
+from mmrca.pseudo_labels.writer import palette_of
 
 
 def photo_infos(
@@ -36,19 +42,13 @@ def photo_infos(
             output would lie among them.
     """
     folder = Path(folder).absolute()
-    if not folder.is_dir():
-        raise FileNotFoundError(f'folder of photos {folder} does not exist')
+    names, _ = list_images(folder)
     for output in outputs:
         if output and output.is_relative_to(folder):
             raise ValueError(
                 f'{output} lies in the folder of photos, where the next run '
                 'would take labels for photos; give another folder'
             )
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob('*')
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    )
     if not names:
         raise FileNotFoundError(
             f'no image is in {folder}; images end in '
@@ -63,7 +63,7 @@ def photo_infos(
 
 def classes_and_palette(
     config: Config,
-) -> tuple[list[str], list[list[int]]]:
+) -> tuple[list[str], Sequence[Sequence[int]]]:
     """Look up the classes of a config, and their colours.
 
     Args:
@@ -74,9 +74,7 @@ def classes_and_palette(
         PASCAL VOC's scheme if the config gives none.
     """
     metainfo = dataset_metainfo(config)
-    classes = list(metainfo['classes'])
-    palette = metainfo.get('palette') or voc_palette(len(classes))
-    return classes, palette
+    return list(metainfo['classes']), palette_of(metainfo)
 
 
 class PhotoLabels(NamedTuple):

@@ -70,6 +70,11 @@ def read_stamp(path: str | Path) -> str | None:
         return None
 
 
+def palette_of(metainfo: dict) -> Sequence[Sequence[int]]:
+    """Look up a data set's colours, PASCAL VOC's if it has none."""
+    return metainfo.get('palette') or voc_palette(len(metainfo['classes']))
+
+
 def voc_palette(count: int) -> list[list[int]]:
     """Give PASCAL VOC's colours for so many classes, black first.
 

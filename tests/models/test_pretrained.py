@@ -138,8 +138,7 @@ def test_missing_weights_are_named(tmp_path):
     torch.save(state, tmp_path / 'part.pth')
     with pytest.raises(
         ValueError,
-        match=r'part\.pth lacks 2 weights, such as features\.0\.bias, '
-        r'features\.28\.weight, of VGG16',
+        match=r'part\.pth lacks .*features\.0\.bias, features\.28\.weight',
     ):
         build(BACKBONES['vgg16'], tmp_path / 'part.pth')
 

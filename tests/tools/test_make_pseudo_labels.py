@@ -183,7 +183,7 @@ def test_a_stopped_run_goes_on(tool, place, capsys):
         assert os.stat(place.out / f'{name}.png').st_mtime_ns == stamp
     changed = dict(written=2, kept=2)
     assert place.result() == {**result, **changed}
-    assert '2 images done, 2 kept' in capsys.readouterr().out
+    assert 'images done: 2, kept from before: 2' in capsys.readouterr().out
 
 
 def test_a_finished_run_is_left_as_it_is(tool, place):
@@ -211,7 +211,7 @@ def test_a_png_of_others_is_kept_and_named(tool, place, capsys):
     tool.main(place.args())
     result, output = place.result(), capsys.readouterr().out
     assert (result['kept'], result['edited']) == (4, ['c'])
-    assert '1 labels without our stamp were kept, such as c.png' in output
+    assert 'lack our stamp: 1, such as c.png' in output
     np.testing.assert_array_equal(place.labels()['c'], other)
     # One that cannot be measured is named by its file.
     Image.new('RGB', SIZES['c'][::-1]).save(place.out / 'c.png')
@@ -390,7 +390,7 @@ def test_an_error_is_named_and_the_rest_goes_on(tool, place, capsys, case):
     result, output = place.result(), capsys.readouterr().out
     assert list(result['errors']) == ['b']
     assert re.search(message, result['errors']['b'])
-    assert f'1 images at fault:\n  {result["errors"]["b"]}' in output
+    assert f'cannot be used: 1\n  {result["errors"]["b"]}' in output
     assert (place.out / 'b.png').exists() == labelled
     assert result['written'] == 3 + labelled
     assert result['images'] == 3 + labelled

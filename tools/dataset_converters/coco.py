@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = find_classes(content, categories, path)
     print(write_labels(args, args.images, found, classes, {}))
     crowds = sum(sum(shown.values()) for shown in found.values())
-    print(f'{crowds} labels rest on crowd regions alone')
+    print(f'labels that rest on crowd regions alone: {crowds}')
 
 
 if __name__ == '__main__':

@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for word, name in names.items()
     )
     if bare:
-        print(f'{bare} images found without the prefix of an upload')
+        print(f'images found without the prefix of an upload: {bare}')
 
 
 if __name__ == '__main__':

@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     print(write_labels(args, args.root / 'JPEGImages', labels, classes, {}))
     difficult = sum(sum(found.values()) for found in labels.values())
-    print(f'{difficult} labels rest on objects marked as difficult alone')
+    print(f'labels that rest on difficult objects alone: {difficult}')
 
 
 if __name__ == '__main__':
