@@ -1,6 +1,6 @@
 """What has to be right about the other packages before mmrca can use them.
 
-``mmrca/__init__.py`` calls the three functions in the order they stand here,
+``mmrca/__init__.py`` calls these three functions, in this order,
 before anything imports an OpenMMLab package.
 """
 

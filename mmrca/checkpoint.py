@@ -24,7 +24,7 @@ _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
 
 
 # mmengine's own loader runs the code in a file that safe loading refuses.
-# This one is behind load_from, --resume and every init_cfg, too.
+# load_from, --resume and every init_cfg use this one.
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: str | None = None) -> dict:
     """Read a checkpoint without running code that it may hold.
@@ -131,7 +131,7 @@ def check_weights(model: nn.Module, path: str) -> None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read, or is of another model.
+        ValueError: It cannot be read, or belongs to another model.
     """
     weights = read_checkpoint(path)['state_dict']
     load_weights(unwrap(model), weights, path)

@@ -155,7 +155,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it, or a config it inherits from, cannot be read, or a
-            dotted key is of no section the config has.
+            dotted key names a section that the config lacks.
     """
     existing_file(path, 'config')
     # The recipes for own images read theirs without mmengine.

@@ -72,8 +72,8 @@ def infer_cams(
         One entry per image.
 
     Raises:
-        ValueError: If an image, a class number or a scale is none of the
-            above, or the model's preprocessor pads at test time.
+        ValueError: If an image, a class number or a scale is not as
+            described, or the model's preprocessor pads at test time.
     """
     _check(model, images, classes, scales)
     model.eval()

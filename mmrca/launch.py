@@ -59,8 +59,8 @@ def set_launcher(config: Config, launcher: str, local_rank: int) -> None:
         local_rank: This process's number, if no variable LOCAL_RANK says it.
 
     Raises:
-        ValueError: If there is no GPU and the launcher is another than
-            ``'none'`` and ``'pytorch'``, or nothing launched this process.
+        ValueError: If there is no GPU and the launcher is neither
+            ``'none'`` nor ``'pytorch'``, or nothing launched this process.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     config.launcher = launcher

@@ -65,7 +65,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--overwrite',
         action='store_true',
         help="delete the data set's labels in DIR, edited ones too, and make "
-        'all of them anew; CAMs too if they are of other settings',
+        'all of them anew; CAMs too if their settings differ',
     )
     parser.add_argument(
         '--strict',

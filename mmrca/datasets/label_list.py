@@ -144,7 +144,7 @@ def check_classes(names: Sequence[str], source: str | os.PathLike) -> None:
         source: Where they come from, for the error.
 
     Raises:
-        ValueError: There are none, one is 'background', or two look alike.
+        ValueError: The list is empty, one is 'background', or two look alike.
     """
     if not names:
         raise ValueError(f'{source} has no classes; name them, one a line.')

@@ -44,7 +44,7 @@ def fill(
 
     Args:
         model: :class:`mmrca.models.RCA` with a prototype CAM, not in a
-            wrapper. It is put into eval mode for the while.
+            wrapper. It is in eval mode meanwhile.
         dataset: :class:`mmrca.datasets.ImageLevelDataset`; its pipeline is
             not used.
         region: Share of a map's maximum that a class's cells exceed.

@@ -148,7 +148,7 @@ class RegionMemory(nn.Module):
 
         Raises:
             ValueError: A checkpoint brought rows of another data set, or a
-                row is of a class that the model does not have.
+                row belongs to a class that the model lacks.
         """
         classes = len(self.prototypes)
         if max(row_class, default=0) >= classes:

@@ -84,7 +84,7 @@ def labelled_iou(confusion: Tensor) -> Tensor:
 
 
 def precision(confusion: Tensor) -> Tensor:
-    """Share of the pixels predicted as a class that are of it.
+    """Share of the pixels predicted as a class that belong to it.
 
     Args:
         confusion: [C, C+1], from :func:`confusion_matrix`.

@@ -34,7 +34,7 @@ def pixel_adaptive(
     colour difference over the local standard deviation, averaged over the
     channels; the deviation is that of the pixel and its neighbours, so
     brightness and contrast of the image do not matter. Neighbours outside the
-    image take part in nothing; a pixel that has no other keeps its scores.
+    image do not count; a pixel without neighbours keeps its scores.
 
     Args:
         image: Float [D, H, W], D channels.
@@ -84,7 +84,7 @@ def pixel_adaptive(
 
 
 def _weights(image: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
-    """Weigh each pixel, of use where it is alone, and its neighbours.
+    """Weigh each pixel (only where it is alone) and its neighbours.
 
     Returns:
         [1 + K, H, W], sum 1 over the first axis.
@@ -97,7 +97,7 @@ def _weights(image: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
         total += gap
         squares += gap**2
     variance = (squares / count - (total / count) ** 2).clamp(min=0)
-    # Without any deviation there is no difference either: 0 / 1.
+    # Where the deviation is 0, so is the difference: 0 / 1.
     unit = torch.where(variance > 0, _SOFTNESS * variance.sqrt(), 1)
     likeness = [torch.where(count == 1, 0, -torch.inf)]
     for value, there in zip(_neighbours(image, offsets), inside, strict=True):

@@ -44,8 +44,8 @@ class Calibrator:
         checkpoint: Of the classifier.
         model: Made of it.
         settings: How its CAMs are made.
-        dataset: The training images, if they are at hand. Without, what is
-            kept beside the checkpoint is taken whatever images it is of.
+        dataset: The training images, if available. Without them, the file
+            beside the checkpoint counts, whatever images it was made from.
     """
 
     def __init__(

@@ -75,7 +75,7 @@ def make_pseudo_labels(
             too.
         record: JSON file for the result, by default ``out_dir + '.json'``.
         overwrite: Delete the data set's labels in ``out_dir``, and its CAMs
-            in ``cams_dir``, if they are of another recipe first.
+            in ``cams_dir`` of another recipe, first.
         strict: Stop at the first image that cannot be labelled or measured.
         workers: Threads; by default one for each core.
         batch_size: Images of one size that go through the model together.
@@ -155,7 +155,7 @@ def _check_record(path: Path | None) -> None:
         ours = False
     if not ours:
         raise ValueError(
-            f'{path} is there already and not a result of this program; move '
+            f'{path} exists and is not a result of this program; move '
             'it, or name another file for the result by --json.'
         )
 

@@ -68,7 +68,7 @@ def claim_folders(
         claims: The folders.
         notes: For their manifests.
         overwrite: Delete the files that are there first; CAMs only if they
-            are of another recipe.
+            have another recipe.
 
     Raises:
         ValueError: If a folder holds files of another recipe, or files of
@@ -128,7 +128,7 @@ def _check(claim: Claim) -> None:
             f'{folder} holds {len(there)} {what}, such as {there[0]}, but no '
             f'{NAME} that says what they were made with; {remedy}'
         )
-    # Of other images, too.
+    # Files of other images count, too.
     held = sum(
         1 for path in files[:1] for _ in folder.rglob(f'*{path.suffix}')
     )

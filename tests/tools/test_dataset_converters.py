@@ -751,7 +751,7 @@ def test_label_studio(convert, photos):
         ([task('a.jpg', ['cat'])] * 2, 'task 2, a.jpg, .*twice'),
         (
             [task('a.jpg', ['cat']), task(f'{UPLOAD}a.jpg', ['dog'])],
-            'two tasks are of image a.jpg',
+            'two tasks have the image a.jpg',
         ),
         ([task(f'{UPLOAD}1234abcd-a.jpg', ['cat'])], 'may be 1234abcd-a.jpg'),
         ([task('a.jpg')], 'answers 0 questions'),
@@ -982,7 +982,7 @@ def test_a_second_list_keeps_the_classes_of_the_first(convert, photos):
 @pytest.mark.parametrize(
     ('out', 'options', 'says'),
     [
-        ('labels/old.csv', (), 'old.csv is there already'),
+        ('labels/old.csv', (), 'old.csv exists'),
         ('labels/new.xlsx', (), 'must end in .csv, .json or .txt'),
         ('labels/classes.txt', (), 'will name the classes'),
         ('labels/new.csv', ('--val', 'labels/new.txt'), 'another name than'),

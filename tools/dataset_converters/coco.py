@@ -42,7 +42,7 @@ def read_instances(path: str) -> dict:
     """Read the file without the outlines, which are most of it.
 
     Raises:
-        ValueError: It is no instances file.
+        ValueError: It is not an instances file.
     """
 
     def forget_outline(entry: dict) -> dict:

@@ -145,9 +145,9 @@ def choose_classes(
 
     Raises:
         FileNotFoundError: The file of ``--classes`` is missing.
-        ValueError: There are no classes, one cannot be used, OUT is there
-            already or of an unknown kind, or ``classes.txt`` says otherwise
-            than ``--classes``.
+        ValueError: There are no classes, one cannot be used, OUT exists
+            or has an unknown suffix, or ``classes.txt`` differs from
+            ``--classes``.
     """
     _check_out(args)
     own = [name for name in own if name not in (args.normal or ())]
@@ -185,7 +185,7 @@ def _check_out(args: Namespace) -> None:
             raise ValueError(f'{path} must end in .csv, .json or .txt')
         if path.exists() and not args.overwrite:
             raise ValueError(
-                f'{path} is there already: give another name, or --overwrite'
+                f'{path} exists: give another name, or --overwrite'
             )
     if args.val and (args.val.parent, args.val.stem) == (
         args.out.parent,

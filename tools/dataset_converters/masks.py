@@ -59,7 +59,7 @@ def list_masks(
 
     Raises:
         FileNotFoundError: The folder, the list or a mask is missing.
-        ValueError: There is no PNG, or two of one image.
+        ValueError: There is no PNG, or an image has two.
     """
     if chosen is not None:
         return read_images(chosen, folder), {}

@@ -14,7 +14,7 @@ names the image, with or without suffix; any of these may follow:
   or a count where the image shows it; 0, -, no, false or nothing where not.
 
 A first row that names no image, and no class of the other rows, is taken as
-the header. If the table has other columns, too, say which to read:
+the header. If the table has other columns, say which to read:
 ``--columns photo tags``. Numbers, dates and words such as ``true`` are never
 class names.
 
@@ -283,7 +283,7 @@ def check_columns(
         counts = [_count(c.text) or 0 for c in cells if c.column == name]
         numbered = counts == [counts[0] + i for i in range(len(counts))]
         sizes = numbered or min(counts, default=0) > 0
-        # A single column may as well hold the numbers of classes.
+        # A single column may hold the numbers of classes instead.
         odd = (sizes and not picked) or len(columns) == 1
         if max(counts, default=0) > 1 and odd:
             raise ValueError(
