@@ -18,7 +18,7 @@ from prettytable import PrettyTable
 
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.launch import add_launcher, join
-from mmrca.pseudo_labels.maker import make_pseudo_labels
+from mmrca.pseudo_labels.maker import Result, make_pseudo_labels
 
 _NAMED = 20  # errors that are shown on the screen
 _STAGES = {'labels': 'labels', 'cam': 'CAM', 'refined': 'after refinement'}
@@ -104,7 +104,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def class_table(result: dict) -> str:
+def class_table(result: Result) -> str:
     """Lay out the metrics per class, in percent.
 
     Args:
@@ -129,7 +129,7 @@ def class_table(result: dict) -> str:
     return table.get_string()
 
 
-def closing_lines(result: dict) -> str:
+def closing_lines(result: Result) -> str:
     """Say what was made, how good it is and what is missing.
 
     Args:
@@ -157,7 +157,7 @@ def closing_lines(result: dict) -> str:
     return '\n'.join(lines)
 
 
-def _quality(result: dict) -> list[str]:
+def _quality(result: Result) -> list[str]:
     lines = []
     normals, found = result['normals'], result['against_masks']
     if normals['images']:

@@ -27,10 +27,11 @@ from mmrca.models import RCA
 from mmrca.ops.metrics import best_f1
 from mmrca.ops.threshold import choose_threshold, colour_threshold
 from mmrca.progress import progress
-from mmrca.pseudo_labels.inputs import data_infos
+from mmrca.pseudo_labels.inputs import ImageInfo, data_infos
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import DATASETS
 
+_Infos = Sequence[ImageInfo]
 # Images that say as much as all of them, evenly spread over the list.
 _FOR_BACKGROUND = 300
 _FOR_CLASSES = 1000
@@ -91,7 +92,7 @@ class Calibrator:
         found = self._kept('classes', self._choose_classes)
         return torch.tensor([math.inf if t is None else t for t in found])
 
-    def _choose_background(self, infos: Sequence[dict]) -> float:
+    def _choose_background(self, infos: _Infos) -> float:
         found = []
         shown = [info for info in infos if info['gt_label']]
         for image, _, cams in self._look(shown, _FOR_BACKGROUND):
@@ -100,7 +101,7 @@ class Calibrator:
             found.append(colour_threshold(torch.from_numpy(image), maps))
         return choose_threshold(found)
 
-    def _choose_classes(self, infos: Sequence[dict]) -> list[float | None]:
+    def _choose_classes(self, infos: _Infos) -> list[float | None]:
         scores, labels = [], []
         for _, shown, cams in self._look(infos, _FOR_CLASSES):
             scores.append(cams.scores)
@@ -113,7 +114,7 @@ class Calibrator:
         ]
 
     def _look(
-        self, infos: Sequence[dict], count: int
+        self, infos: _Infos, count: int
     ) -> Iterator[tuple[np.ndarray, list[int], Cams]]:
         """Go through a sample: image, its classes, their CAMs."""
         seen = 0
@@ -125,7 +126,7 @@ class Calibrator:
                 )
             except ImageError:  # named when it is labelled
                 continue
-            classes = list(info['gt_label'])
+            classes = list(info['gt_label'] or ())
             (cams,) = infer_cams(
                 self.model,
                 [image],
@@ -140,7 +141,7 @@ class Calibrator:
                 'a threshold cannot be chosen: no training image can be read.'
             )
 
-    def _kept(self, what: str, choose: Callable[[Sequence[dict]], Any]) -> Any:
+    def _kept(self, what: str, choose: Callable[[_Infos], Any]) -> Any:
         """Look a value up, or choose and keep it."""
         try:
             kept = dict(json.loads(self.path.read_text()))
@@ -170,7 +171,7 @@ class Calibrator:
         )
 
 
-def _digest(infos: Sequence[dict]) -> str:
+def _digest(infos: _Infos) -> str:
     """Tell data sets apart by their images and labels."""
-    names = [(info['img_id'], list(info['gt_label'])) for info in infos]
+    names = [(info['img_id'], list(info['gt_label'] or ())) for info in infos]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()

@@ -19,6 +19,7 @@ from mmrca.datasets.images import (
 )
 from mmrca.inference import image_stages, infer_cams
 from mmrca.pseudo_labels.calibration import Calibrator
+from mmrca.pseudo_labels.inputs import ImageInfo
 from mmrca.pseudo_labels.labels import Labeller
 from mmrca.pseudo_labels.settings import read_settings
 from mmrca.pseudo_labels.writer import palette_of
@@ -26,7 +27,7 @@ from mmrca.pseudo_labels.writer import palette_of
 
 def photo_infos(
     folder: str | Path, outputs: Sequence[Path | None] = ()
-) -> list[dict]:
+) -> list[ImageInfo]:
     """List the images of a folder and its subfolders.
 
     Args:
@@ -56,7 +57,7 @@ def photo_infos(
         )
     ids = image_ids({name: name for name in names})
     return [
-        dict(img_id=ids[name], img_path=str(folder / name), gt_label=None)
+        {'img_id': ids[name], 'img_path': str(folder / name), 'gt_label': None}
         for name in names
     ]
 
@@ -64,15 +65,7 @@ def photo_infos(
 def classes_and_palette(
     config: Config,
 ) -> tuple[list[str], Sequence[Sequence[int]]]:
-    """Look up the classes of a config, and their colours.
-
-    Args:
-        config: With ``train_dataloader``.
-
-    Returns:
-        The classes, ``'background'`` first, and an RGB colour for each; of
-        PASCAL VOC's scheme if the config gives none.
-    """
+    """Look up the classes of a config's training set, and their colours."""
     metainfo = dataset_metainfo(config)
     return list(metainfo['classes']), palette_of(metainfo)
 
@@ -121,9 +114,8 @@ class PhotoLabeller:
                 'pseudo_label.background.'
             )
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        classes, _ = classes_and_palette(cfg)
         self.model = load_classifier(cfg, str(checkpoint))
-        self.classes = classes[1:]
+        self.classes = list(dataset_metainfo(cfg)['classes'][1:])
         found = Calibrator(cfg, str(checkpoint), self.model, settings)
         self.thresholds = found.classes()
         if settings.auto:
