@@ -19,7 +19,7 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmengine.config import Config, DictAction
 
@@ -165,6 +165,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
         sections = set(config)
         for name, default in _IN_CONFIG.findall(config.text):
             _variables[name] = os.environ.get(name, default)
+        replaced = _replaced_section(config, options or {})
         config.merge_from_dict(options or {})
     # A config is code: reading one can raise anything.
     except Exception as error:
@@ -175,6 +176,11 @@ def load_config(path: str, options: dict | None = None) -> Config:
             f'config {path} cannot be read{why}: {type(error).__name__}: '
             f'{sentence(error)}'
         ) from error
+    if replaced:
+        raise ValueError(
+            f'--cfg-options {replaced}={(options or {})[replaced]}: this is a '
+            f'section of the config; set its options, as {replaced}.NAME=VALUE'
+        )
     _check_options(sections, options or {})
     return config
 
@@ -190,6 +196,17 @@ def set_work_dir(config: Config, work_dir: str | None, path: str) -> None:
     """
     default = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
     config.work_dir = work_dir or default
+
+
+def _replaced_section(config: Config, options: dict) -> str:
+    """Find a dotted key that would put a plain value in a section's place."""
+    for key, value in options.items():
+        found: Any = config
+        for part in key.split('.'):
+            found = found.get(part) if isinstance(found, dict | Config) else 0
+        if isinstance(found, dict) and not isinstance(value, dict | None):
+            return key
+    return ''
 
 
 def _check_options(sections: set[str], options: dict) -> None:

@@ -71,8 +71,17 @@ def read_stamp(path: str | Path) -> str | None:
 
 
 def palette_of(metainfo: dict) -> Sequence[Sequence[int]]:
-    """Look up a data set's colours, PASCAL VOC's if it has none."""
-    return metainfo.get('palette') or voc_palette(len(metainfo['classes']))
+    """Look up a data set's colours, PASCAL VOC's if it has none.
+
+    Raises:
+        ValueError: A colour is not a triple.
+    """
+    palette = metainfo.get('palette') or voc_palette(len(metainfo['classes']))
+    if any(np.shape(colour) != (3,) for colour in palette):
+        raise ValueError(
+            f'metainfo.palette {palette} must hold [R, G, B] for each class.'
+        )
+    return palette
 
 
 def voc_palette(count: int) -> list[list[int]]:
