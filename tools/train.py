@@ -13,7 +13,7 @@ from zipfile import is_zipfile
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import HOOKS, LOOPS
+from mmengine.registry import DATA_SAMPLERS, HOOKS, LOOPS, Registry
 from mmengine.runner import Runner
 from training_data import check_evaluator, check_training_data
 
@@ -118,24 +118,32 @@ def set_auto_scale_lr(config: Config) -> None:
 
 
 def check_options(config: Config) -> None:
-    """Compare the loop's and the hooks' options with their annotations.
+    """Compare options of loop, hooks and samplers with their annotations.
 
-    mmengine itself would notice some only after the first epoch.
+    mmengine would notice some only after the first epoch, and others never.
     """
     for name, hook in (config.get('default_hooks') or {}).items():
-        given = dict(hook or {})
-        kind = given.pop('type', None)
-        found = HOOKS.get(kind) if isinstance(kind, str) else None
-        if found is not None:
-            check_arguments(f'default_hooks.{name}', found.__init__, **given)
+        _check(f'default_hooks.{name}', HOOKS, hook)
+    for name in ('train_dataloader', 'val_dataloader'):
+        sampler = (config.get(name) or {}).get('sampler')
+        _check(f'{name}.sampler', DATA_SAMPLERS, sampler)
     given = dict(config.get('train_cfg') or {})
-    default = 'EpochBasedTrainLoop'
-    if not given.pop('by_epoch', True):
-        default = 'IterBasedTrainLoop'
-    kind = given.pop('type', default)
-    loop = LOOPS.get(kind) if isinstance(kind, str) else None
-    if loop is not None:
-        check_arguments('train_cfg', loop.__init__, **given)
+    by_epoch = given.pop('by_epoch', True)
+    default = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+    _check('train_cfg', LOOPS, {'type': default, **given})
+    for key in ('max_epochs', 'max_iters'):
+        if given.get(key, 1) < 1:
+            raise ValueError(
+                f'train_cfg.{key} is {given[key]}; it must be 1 or more.'
+            )
+
+
+def _check(where: str, registry: Registry, options: dict | None) -> None:
+    given = dict(options or {})
+    kind = given.pop('type', None)
+    found = registry.get(kind) if isinstance(kind, str) else None
+    if found is not None:
+        check_arguments(where, found.__init__, **given)
 
 
 def main() -> None:
