@@ -111,6 +111,7 @@ setup(
         'crf': ['pydensecrf2>=1.1'],
         'dev': [
             'hypothesis',
+            'markdown-it-py',
             'mypy',
             'pytest>=8',
             'pytest-timeout',

@@ -1,12 +1,13 @@
 """What has to be right about the other packages before mmrca can use them.
 
-``mmrca/__init__.py`` calls the three functions in the order they stand here,
+``mmrca/__init__.py`` calls these three functions, in this order,
 before anything imports an OpenMMLab package.
 """
 
 import sys
 from importlib import metadata
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 from packaging.specifiers import SpecifierSet
@@ -122,20 +123,24 @@ def _declare_nms() -> None:
 def allow_resuming() -> None:
     """Let torch's safe loading read the training state mmengine saves.
 
-    A checkpoint holds the logged figures as mmengine's HistoryBuffer and
+    A checkpoint holds the logged metrics as mmengine's HistoryBuffer and
     numpy scalars, both of which ``torch.load(weights_only=True)`` refuses.
     """
     import torch
     from mmengine.logging import HistoryBuffer
 
+    # numpy's private constructors, which moved with numpy 2.
+    constructors: list[Any] = [
+        np.empty(0).__reduce__()[0],
+        np.float64().__reduce__()[0],
+    ]
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
             _history_method,
             np.ndarray,
             np.dtype,
-            np.empty(0).__reduce__()[0],  # numpy's private constructors,
-            np.float64().__reduce__()[0],  # which moved with numpy 2
+            *constructors,
             *{type(np.dtype(scalar)) for scalar in NUMPY_SCALARS},
         ]
     )

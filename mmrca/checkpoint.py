@@ -1,9 +1,10 @@
 """Every way weights come in: safely, and whole or not at all."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -13,17 +14,17 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmrca._compat import allow_resuming
+from mmrca.checks import first_few
 from mmrca.registry import MODELS, WEIGHT_INITIALIZERS
 
 if TYPE_CHECKING:
     from mmrca.models import RCA
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
-_NAMED = 3  # names an error gives
 
 
 # mmengine's own loader runs the code in a file that safe loading refuses.
-# This one is behind load_from, --resume and every init_cfg, too.
+# load_from, --resume and every init_cfg use this one.
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: str | None = None) -> dict:
     """Read a checkpoint without running code that it may hold.
@@ -82,6 +83,12 @@ def read_checkpoint(path: str) -> dict:
     return {**saved, 'state_dict': weights}
 
 
+def file_digest(path: str) -> str:
+    """Tell checkpoints apart by their content: SHA-256 in hexadecimal."""
+    with Path(path).open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
 def load_weights(
     module: nn.Module, weights: dict[str, Tensor], path: str
 ) -> list[str]:
@@ -108,9 +115,9 @@ def load_weights(
     if outcome.missing_keys:
         raise ValueError(
             f'checkpoint {path} lacks {len(outcome.missing_keys)} weights, '
-            f'such as {_some(outcome.missing_keys)}, of {kind}; it holds '
-            f'{_some(list(weights))}: take the config and the weights that '
-            'belong together'
+            f'such as {first_few(outcome.missing_keys)}, of {kind}; it has '
+            f'{first_few(list(weights))}: take the config and the weights '
+            'that belong together'
         )
     return outcome.unexpected_keys
 
@@ -124,7 +131,7 @@ def check_weights(model: nn.Module, path: str) -> None:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read, or is of another model.
+        ValueError: It cannot be read, or belongs to another model.
     """
     weights = read_checkpoint(path)['state_dict']
     load_weights(unwrap(model), weights, path)
@@ -152,11 +159,12 @@ def check_backbone(model: nn.Module, config: dict) -> None:
     Pretrained(path, init.get('prefix', 'backbone'))(unwrap(model).backbone)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> Any:
     """Take a model out of its wrappers, if it is in any."""
-    while hasattr(model, 'module'):  # several processes, augmented views
-        model = model.module
-    return model
+    found: Any = model
+    while hasattr(found, 'module'):  # several processes, augmented views
+        found = found.module
+    return found
 
 
 def part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -167,11 +175,6 @@ def part(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         for key, value in weights.items()
         if key.startswith(prefix)
     }
-
-
-def _some(names: list[str]) -> str:
-    more = ', ...' if len(names) > _NAMED else ''
-    return ', '.join(names[:_NAMED]) + more
 
 
 def dataset_metainfo(config: Config) -> dict:
@@ -211,7 +214,7 @@ def load_classifier(config: Config, checkpoint: str) -> 'RCA':
     if unexpected:
         raise ValueError(
             f'checkpoint {checkpoint} has {len(unexpected)} weights that the '
-            f'model does not have, such as {_some(unexpected)}; use the '
+            f'model does not have, such as {first_few(unexpected)}; use the '
             'config it was trained with'
         )
     prototype_cam = getattr(model, 'prototype_cam', None)
@@ -280,6 +283,6 @@ class Pretrained:
         print_log(
             f'{type(module).__name__} starts from {self.checkpoint}; '
             f'{len(unexpected)} of its weights are not needed: '
-            f'{_some(unexpected) or "none"}',
+            f'{first_few(unexpected) or "none"}',
             logger='current',
         )

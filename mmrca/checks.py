@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -12,9 +12,16 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
+_NAMED = 3  # things an error names
 _Class = TypeVar('_Class')
 # Strict: 'yes' is not taken for a bool, nor '3' for an int.
 _RULES = ConfigDict(arbitrary_types_allowed=True, strict=True)
+
+
+def first_few(words: Sequence[str]) -> str:
+    """Name three of many things, and say how many more there are."""
+    more = f' and {len(words) - _NAMED} more' if len(words) > _NAMED else ''
+    return ', '.join(words[:_NAMED]) + more
 
 
 def checked(cls: type[_Class]) -> type[_Class]:

@@ -19,7 +19,7 @@ import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmengine.config import Config, DictAction
 
@@ -27,8 +27,8 @@ from mmengine.config import Config, DictAction
 _variables: dict[str, str] = {}
 _PASTED = ('TOY_DATA', 'VOC20_MINI', 'MOBILENET_V2', 'LABEL_DIR', 'CLASSIFIER')
 _IN_CONFIG = re.compile(r'\{\{\W*\$(\w+)\s*:\s*([^\s\'"}]*)')
-# Where a constructor that does not fit its arguments is called.
-_BUILDERS = ('mmengine.registry.build_functions', 'mmrca.checks')
+_BUILDER = 'mmengine.registry.build_functions'
+_SHOWN = 200  # characters of options that an error shows
 
 
 def run(main: Callable[[], None]) -> None:
@@ -39,8 +39,8 @@ def run(main: Callable[[], None]) -> None:
 
     Raises:
         SystemExit: With status 2 after a ``ValueError``, an ``OSError``
-            (``FileNotFoundError`` is one) or a type or argument in a config
-            that nothing can be built from, with 130 after Ctrl-C. If the
+            (``FileNotFoundError`` is one) or whatever mmengine raises when
+            it builds a config's parts, with 130 after Ctrl-C. If the
             environment variable ``MMRCA_TRACEBACK`` is set, the exception
             itself comes through instead.
     """
@@ -49,14 +49,16 @@ def run(main: Callable[[], None]) -> None:
     os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     try:
         main()
-    except (ValueError, OSError) as error:
-        _end(error, sentence(error))
-    except (KeyError, TypeError) as error:
-        if not _of_config(error):
-            raise
-        _end(error, f'the config cannot be built: {error.args[0]}')
     except KeyboardInterrupt:
         sys.exit(130)
+    # What a config gets wrong has no common type.
+    except Exception as error:
+        part = _part_of_config(error)
+        if part:
+            _end(error, f'the config cannot be built: {part}')
+        if not isinstance(error, (ValueError, OSError)):
+            raise
+        _end(error, sentence(error))
 
 
 def _end(error: Exception, text: str) -> NoReturn:
@@ -75,10 +77,39 @@ def _origin(text: str) -> str:
     return ''
 
 
-def _of_config(error: Exception) -> bool:
-    """Tell whether mmengine raised it over a type or argument of a config."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals['__name__'] in _BUILDERS
+def _part_of_config(error: Exception) -> str:
+    """Say what part of a config mmengine could not build, and why.
+
+    Empty for an error from elsewhere, or one of ours, which says it itself.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = [frame.f_globals.get('__name__', '') for frame in frames]
+    ours = names[-1].startswith('mmrca.') and isinstance(error, ValueError)
+    builders = [
+        frame
+        for frame, name in zip(frames, names, strict=True)
+        if name == _BUILDER
+        or (name == 'mmengine.runner.runner' and _builds(frame.f_code.co_name))
+    ]
+    if ours or isinstance(error, OSError) or not builders:
+        return ''
+    # A KeyError's own text is in quotes.
+    why = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    why = ' '.join(why.partition('. Please check')[0].split())
+    known = builders[-1].f_locals
+    given = known.get('args', known.get('dataloader_cfg', {}))
+    kind = known.get('obj_type', builders[-1].f_code.co_name)
+    options = ', '.join(
+        f'{key}={value!r}'
+        for key, value in given.items()
+        if '{' not in repr(value)  # parts of its own
+    )
+    shown = f'{options[:_SHOWN]}...' if len(options) > _SHOWN else options
+    return f'{kind}({shown}): {why or type(error).__name__}'
+
+
+def _builds(function: str) -> bool:
+    return function in ('from_cfg', 'scale_lr') or function.startswith('build')
 
 
 def sentence(error: Exception) -> str:
@@ -124,7 +155,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it, or a config it inherits from, cannot be read, or a
-            dotted key is of no section the config has.
+            dotted key names a section that the config lacks.
     """
     existing_file(path, 'config')
     # The recipes for own images read theirs without mmengine.
@@ -134,6 +165,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
         sections = set(config)
         for name, default in _IN_CONFIG.findall(config.text):
             _variables[name] = os.environ.get(name, default)
+        replaced = _replaced_section(config, options or {})
         config.merge_from_dict(options or {})
     # A config is code: reading one can raise anything.
     except Exception as error:
@@ -144,6 +176,11 @@ def load_config(path: str, options: dict | None = None) -> Config:
             f'config {path} cannot be read{why}: {type(error).__name__}: '
             f'{sentence(error)}'
         ) from error
+    if replaced:
+        raise ValueError(
+            f'--cfg-options {replaced}={(options or {})[replaced]}: this is a '
+            f'section of the config; set its options, as {replaced}.NAME=VALUE'
+        )
     _check_options(sections, options or {})
     return config
 
@@ -159,6 +196,17 @@ def set_work_dir(config: Config, work_dir: str | None, path: str) -> None:
     """
     default = config.get('work_dir') or f'work_dirs/{Path(path).stem}'
     config.work_dir = work_dir or default
+
+
+def _replaced_section(config: Config, options: dict) -> str:
+    """Find a dotted key that would put a plain value in a section's place."""
+    for key, value in options.items():
+        found: Any = config
+        for part in key.split('.'):
+            found = found.get(part) if isinstance(found, dict | Config) else 0
+        if isinstance(found, dict) and not isinstance(value, dict | None):
+            return key
+    return ''
 
 
 def _check_options(sections: set[str], options: dict) -> None:

@@ -8,19 +8,24 @@ Shape shorthand: H x W pixels, h x w cells, L classes of the model, C classes
 of the image, S scales.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
 
 import mmcv
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mmrca.atomic_write import atomic_write
 from mmrca.ops.cam import normalize_cams
+
+if TYPE_CHECKING:
+    from mmrca.models import RCA
 
 
 class Cams(NamedTuple):
@@ -41,7 +46,7 @@ class Cams(NamedTuple):
 
 @torch.no_grad()
 def infer_cams(
-    model: nn.Module,
+    model: RCA,
     images: Sequence[np.ndarray],
     classes: Sequence[Sequence[int] | None],
     scales: Sequence[float],
@@ -67,8 +72,8 @@ def infer_cams(
         One entry per image.
 
     Raises:
-        ValueError: If an image, a class number or a scale is none of the
-            above, or the model's preprocessor pads at test time.
+        ValueError: If an image, a class number or a scale is not as
+            described, or the model's preprocessor pads at test time.
     """
     _check(model, images, classes, scales)
     model.eval()
@@ -90,9 +95,7 @@ def infer_cams(
     ]
 
 
-def image_stages(
-    model: nn.Module, images: Sequence[np.ndarray]
-) -> list[Tensor]:
+def image_stages(model: RCA, images: Sequence[np.ndarray]) -> list[Tensor]:
     """Compute the backbone's feature maps of images of one size.
 
     Args:
@@ -133,7 +136,7 @@ class _View(NamedTuple):
 
 
 def _view(
-    model: nn.Module, images: Sequence[np.ndarray], scale: float, flip: bool
+    model: RCA, images: Sequence[np.ndarray], scale: float, flip: bool
 ) -> _View:
     views = [_resize(image, scale) for image in images]
     if flip:
@@ -142,9 +145,7 @@ def _view(
     return _View(stages, model.head_logits(stages[-1]))
 
 
-def _maps(
-    model: nn.Module, view: _View, present: Tensor, flip: bool
-) -> Tensor:
+def _maps(model: RCA, view: _View, present: Tensor, flip: bool) -> Tensor:
     """Sum the cut logits over mirror images: [N, L, h, w]."""
     shown = present.repeat(1 + flip, 1).to(view.head.device)
     maps = model.map_logits(view.stages, view.head, shown).float().relu()
@@ -188,7 +189,9 @@ def save_cams(path: Path, cams: Cams) -> None:
         path: ``ID.npz``.
         cams: From :func:`infer_cams`.
     """
-    arrays = {f'cam_{i}': m.numpy() for i, m in enumerate(cams.maps)}
+    arrays: dict[str, Any] = {
+        f'cam_{i}': m.numpy() for i, m in enumerate(cams.maps)
+    }
     arrays['classes'] = np.array(cams.classes, dtype=np.int64)
     arrays['scores'] = cams.scores.numpy()
     with atomic_write(path) as part, part.open('wb') as file:
@@ -218,7 +221,7 @@ def read_cams(path: Path, classes: Sequence[int] | None) -> Cams | None:
 
 
 def _check(
-    model: nn.Module,
+    model: RCA,
     images: Sequence[np.ndarray],
     classes: Sequence[Sequence[int] | None],
     scales: Sequence[float],

@@ -1,4 +1,4 @@
-"""Running a tool as several processes, on a machine without a GPU too."""
+"""Running a tool as several processes, with or without GPUs."""
 
 import ctypes
 import os
@@ -45,13 +45,13 @@ def add_launcher(parser: ArgumentParser) -> None:
 
 
 def set_launcher(config: Config, launcher: str, local_rank: int) -> None:
-    """Tell a config how its processes were started, a GPU being there or not.
+    """Set up a config for processes that a launcher started.
 
     On the CPU mmengine cannot set up ``--launcher pytorch`` itself: it selects
     a CUDA device before it joins the process group, and it wraps the model
     with ``device_ids=[rank]``, which DistributedDataParallel refuses there.
-    Here the group is joined first, over gloo, and the wrapper is spelled out
-    with the values mmengine would give it, but for ``device_ids``.
+    This function joins the group first, over gloo, and spells out the wrapper
+    with mmengine's values except ``device_ids``.
 
     Args:
         config: Changed in place, before the Runner is built from it.
@@ -59,9 +59,8 @@ def set_launcher(config: Config, launcher: str, local_rank: int) -> None:
         local_rank: This process's number, if no variable LOCAL_RANK says it.
 
     Raises:
-        ValueError: If there is no GPU and the launcher is another than
-            ``'none'`` and ``'pytorch'``, or if the launcher is
-            ``'pytorch'`` and nothing launched this process.
+        ValueError: If there is no GPU and the launcher is neither
+            ``'none'`` nor ``'pytorch'``, or nothing launched this process.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     config.launcher = launcher
@@ -76,14 +75,8 @@ def join(launcher: str, local_rank: int) -> None:
     """Join the processes of a run that share work but no model.
 
     They only wait for each other and exchange a few words, so all of them
-    do it over gloo, with or without GPUs.
-
-    Args:
-        launcher: One of the choices of ``--launcher``.
-        local_rank: This process's number, if no variable LOCAL_RANK says it.
-
-    Raises:
-        ValueError: As :func:`set_launcher`.
+    do it over gloo, with or without GPUs. Arguments and errors are those of
+    :func:`set_launcher`.
     """
     os.environ.setdefault('LOCAL_RANK', str(local_rank))
     if launcher == 'none':
@@ -105,7 +98,7 @@ def _check_launched(launcher: str) -> None:
         )
     if launcher != 'pytorch' and get_device() == 'cpu':
         raise ValueError(
-            f'--launcher {launcher} needs a GPU, on the CPU use pytorch'
+            f'--launcher {launcher} needs a GPU; without one use pytorch'
         )
 
 

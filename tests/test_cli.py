@@ -78,6 +78,15 @@ def test_options_change_the_config(tmp_path):
     assert config.train_cfg == {'max_epochs': 5, 'val_interval': 1}
 
 
+@pytest.mark.parametrize('key', ['train_cfg', 'a.b'])
+def test_a_value_for_a_section_is_named(tmp_path, key):
+    path = tmp_path / 'config.py'
+    path.write_text('train_cfg = dict(max_epochs=3)\na = dict(b=dict(c=1))\n')
+    with pytest.raises(ValueError, match=f'{key}=maybe'):
+        load_config(str(path), {key: 'maybe'})
+    assert load_config(str(path), {key: None})
+
+
 @pytest.mark.parametrize(
     'text', ['model = dict(', "_base_ = 'nowhere.py'", '1 / 0']
 )

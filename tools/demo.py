@@ -181,7 +181,7 @@ def _link_checkpoint(work_dir: Path) -> None:
 
 
 def summarise(root: Path) -> dict[str, float]:
-    """Collect the figures, in percent.
+    """Collect the metrics, in percent.
 
     Returns:
         CAMs and pseudo-labels against the masks of the training images,

@@ -18,7 +18,7 @@ from prettytable import PrettyTable
 
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.launch import add_launcher, join
-from mmrca.pseudo_labels.maker import make_pseudo_labels
+from mmrca.pseudo_labels.maker import Result, make_pseudo_labels
 
 _NAMED = 20  # errors that are shown on the screen
 _STAGES = {'labels': 'labels', 'cam': 'CAM', 'refined': 'after refinement'}
@@ -65,7 +65,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--overwrite',
         action='store_true',
         help="delete the data set's labels in DIR, edited ones too, and make "
-        'all of them anew; CAMs too if they are of other settings',
+        'all of them anew; CAMs too if their settings differ',
     )
     parser.add_argument(
         '--strict',
@@ -104,7 +104,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def class_table(result: dict) -> str:
+def class_table(result: Result) -> str:
     """Lay out the metrics per class, in percent.
 
     Args:
@@ -129,44 +129,42 @@ def class_table(result: dict) -> str:
     return table.get_string()
 
 
-def closing_lines(result: dict) -> str:
+def closing_lines(result: Result) -> str:
     """Say what was made, how good it is and what is missing.
 
     Args:
         result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
     """
     lines = [
-        f'{result["written"]} images done, {result["kept"]} kept that were '
-        'already there'
+        f'images done: {result["written"]}, kept from before: {result["kept"]}'
     ]
     if 'background_threshold' in result:
         lines.append(f'background threshold {result["background_threshold"]}')
     edited = result['edited']
     if edited:
         lines.append(
-            f'{len(edited)} labels without our stamp were kept, such as '
-            f'{edited[0]}.png: --overwrite replaces them'
+            f'labels kept that lack our stamp: {len(edited)}, such as '
+            f'{edited[0]}.png; --overwrite replaces them'
         )
     if 'share' in result:
         lines += _quality(result)
     errors = result['errors']
     if errors:
-        lines.append(f'{len(errors)} images at fault:')
+        lines.append(f'images that cannot be used: {len(errors)}')
         lines += [f'  {text}' for text in [*errors.values()][:_NAMED]]
     if len(errors) > _NAMED:
         lines.append(f'  and {len(errors) - _NAMED} more, see the JSON file')
     return '\n'.join(lines)
 
 
-def _quality(result: dict) -> list[str]:
+def _quality(result: Result) -> list[str]:
     lines = []
     normals, found = result['normals'], result['against_masks']
     if normals['images']:
         lines.append(
-            f'{normals["images"]} images show none of the classes; '
-            f'{_show(normals["with_foreground"])} % of their labels have '
-            f'pixels of a class, {_show(normals["foreground"])} % of their '
-            'pixels'
+            f'normal images: {normals["images"]}; '
+            f'{_show(normals["with_foreground"])} % of their labels and '
+            f'{_show(normals["foreground"])} % of their pixels show a class'
         )
     if found is None:
         return [*lines, 'no masks to evaluate with']

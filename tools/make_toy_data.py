@@ -40,7 +40,7 @@ def images_of_class(root: str, split: str) -> list[int]:
 
 
 def main() -> None:
-    """Draw it, or say that it is there already."""
+    """Draw it, or say that it exists."""
     args = parse_args()
     written = make_dataset(
         args.root,
@@ -52,7 +52,7 @@ def main() -> None:
     if written:
         print(f'wrote {args.root}: images of each class in')
     else:
-        print(f'{args.root} is there already: images of each class in')
+        print(f'{args.root} exists: images of each class in')
     counts = (images_of_class(args.root, split) for split in ('train', 'val'))
     print(f'{"":<10}{"train":>6}{"val":>6}')
     for name, train, val in zip(CLASSES, *counts, strict=True):

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
+from training_data import check_evaluator
 
 from mmrca.checkpoint import check_weights, unwrap
 from mmrca.cli import (
@@ -27,7 +28,7 @@ from mmrca.cli import (
 from mmrca.datasets import unwrap_dataset
 from mmrca.datasets.images import image_id
 from mmrca.launch import add_launcher, set_launcher
-from mmrca.pseudo_labels.writer import voc_palette, write_label
+from mmrca.pseudo_labels.writer import palette_of, write_label
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,10 +91,7 @@ class LabelWriter(Hook):
     ) -> None:
         """Write the labels of a batch."""
         dataset = unwrap_dataset(runner.test_dataloader.dataset)
-        metainfo = dataset.metainfo
-        palette = metainfo.get('palette') or voc_palette(
-            len(metainfo['classes'])
-        )
+        palette = palette_of(dataset.metainfo)
         for sample in outputs or ():
             name = os.path.relpath(
                 sample.img_path, dataset.data_prefix['img_path']
@@ -137,6 +135,7 @@ def main() -> None:
             f'{config.load_from} has no prototypes yet: it is measured by the '
             "head's maps. The last checkpoint of a training has them."
         )
+    check_evaluator(runner.test_loop, 'test')
     runner.test()
 
 

@@ -13,9 +13,9 @@ from zipfile import is_zipfile
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.registry import LOOPS
+from mmengine.registry import DATA_SAMPLERS, HOOKS, LOOPS, Registry
 from mmengine.runner import Runner
-from training_data import check_training_data
+from training_data import check_evaluator, check_training_data
 
 from mmrca.checkpoint import (
     check_backbone,
@@ -117,15 +117,33 @@ def set_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
-def check_loop(config: Config) -> None:
-    """Compare ``train_cfg`` with the annotations of its loop."""
+def check_options(config: Config) -> None:
+    """Compare options of loop, hooks and samplers with their annotations.
+
+    mmengine would notice some only after the first epoch, and others never.
+    """
+    for name, hook in (config.get('default_hooks') or {}).items():
+        _check(f'default_hooks.{name}', HOOKS, hook)
+    for name in ('train_dataloader', 'val_dataloader'):
+        sampler = (config.get(name) or {}).get('sampler')
+        _check(f'{name}.sampler', DATA_SAMPLERS, sampler)
     given = dict(config.get('train_cfg') or {})
-    default = 'EpochBasedTrainLoop'
-    if not given.pop('by_epoch', True):
-        default = 'IterBasedTrainLoop'
-    loop = LOOPS.get(given.pop('type', default))
-    if loop is not None:
-        check_arguments('train_cfg', loop.__init__, **given)
+    by_epoch = given.pop('by_epoch', True)
+    default = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+    _check('train_cfg', LOOPS, {'type': default, **given})
+    for key in ('max_epochs', 'max_iters'):
+        if given.get(key, 1) < 1:
+            raise ValueError(
+                f'train_cfg.{key} is {given[key]}; it must be 1 or more.'
+            )
+
+
+def _check(where: str, registry: Registry, options: dict | None) -> None:
+    given = dict(options or {})
+    kind = given.pop('type', None)
+    found = registry.get(kind) if isinstance(kind, str) else None
+    if found is not None:
+        check_arguments(where, found.__init__, **given)
 
 
 def main() -> None:
@@ -140,10 +158,12 @@ def main() -> None:
     if args.auto_scale_lr:
         set_auto_scale_lr(config)
     check_classes(config)
-    check_loop(config)
+    check_options(config)
     set_launcher(config, args.launcher, args.local_rank)
     runner = Runner.from_cfg(config)
     check_training_data(runner.train_dataloader.dataset)
+    if runner.val_loop is not None:
+        check_evaluator(runner.val_loop, 'val')
     if config.get('resume'):
         check_weights(runner.model, config.load_from)
     else:

@@ -4,13 +4,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from mmcv.transforms import LoadAnnotations
 from mmengine.logging import print_log
+from mmengine.runner import BaseLoop
+from mmseg.evaluation import IoUMetric
 from torch.utils.data import Dataset
 
 from mmrca.datasets.images import image_size
-from mmrca.datasets.masks import check_size, read_class_map
-from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.datasets.masks import check_shown, check_size, read_class_map
 from mmrca.progress import progress
+from mmrca.pseudo_labels.inputs import data_infos
 from mmrca.pseudo_labels.manifest import read_manifest
 
 
@@ -25,7 +29,7 @@ def check_training_data(dataset: Dataset) -> None:
         FileNotFoundError: A file is missing.
     """
     for part in _parts(dataset):
-        infos = [part.get_data_info(index) for index in range(len(part))]
+        infos = data_infos(part)
         classes = part.metainfo['classes']
         if 'gt_label' in infos[0]:
             _check_classifier([info['gt_label'] for info in infos], classes)
@@ -38,6 +42,28 @@ def check_training_data(dataset: Dataset) -> None:
                 )
             _check_manifest(Path(folder), classes)
             _check_segmenter(infos, classes)
+
+
+def check_evaluator(loop: BaseLoop, part: str) -> None:
+    """Refuse a metric that needs masks where none are loaded.
+
+    Args:
+        loop: Of validation or test.
+        part: ``'val'`` or ``'test'``, for the error.
+
+    Raises:
+        ValueError: The pipeline loads no masks.
+    """
+    needs = [m for m in loop.evaluator.metrics if isinstance(m, IoUMetric)]
+    for dataset in _parts(loop.dataloader.dataset) if needs else ():
+        steps = dataset.pipeline.transforms
+        if not any(isinstance(step, LoadAnnotations) for step in steps):
+            raise ValueError(
+                f'{part}_evaluator is an {type(needs[0]).__name__}, which '
+                f'needs masks, and {part}_dataloader.dataset loads none: add '
+                'LoadAnnotations to its pipeline and set '
+                'data_prefix.seg_map_path, or use mmrca.CAMMetric'
+            )
 
 
 def _parts(dataset: Dataset) -> Iterator[Dataset]:
@@ -91,17 +117,13 @@ def _check_segmenter(infos: Sequence[dict], classes: Sequence[str]) -> None:
             'check the folders, LABEL_DIR if the config reads it, and '
             'img_suffix'
         )
-    shown = False
+    values: set[int] = set()
     for info in progress(infos, 'checking labels'):
         path = info['seg_map_path']
         label = read_class_map(path, 'label', len(classes))
         check_size('label', path, label.shape, image_size(info['img_path']))
-        shown = shown or ((label > 0) & (label != IGNORE_INDEX)).any()
-    if not shown:
-        raise ValueError(
-            f'no label in {Path(path).parent} shows a class: there is only '
-            'background (0) and ignored (255), so nothing can be learned.'
-        )
+        values.update(np.unique(label).tolist())
+    check_shown(values, f'label in {Path(path).parent}')
 
 
 def _check_manifest(folder: Path, classes: Sequence[str]) -> None:

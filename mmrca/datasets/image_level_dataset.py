@@ -7,19 +7,19 @@ from collections.abc import Collection
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
+from mmengine.dataset import BaseDataset
 from mmseg.datasets import BaseSegDataset
 from torch.utils.data import Dataset
 
 from mmrca.checks import Count
-from mmrca.ops.pseudo_label import IGNORE_INDEX
 from mmrca.registry import DATASETS
 
 from .images import find_images, image_ids
 from .label_list import read_labels
-from .masks import read_class_map
+from .masks import check_shown, read_class_map
 
 
-def unwrap_dataset(dataset: Dataset) -> Dataset:
+def unwrap_dataset(dataset: Dataset) -> BaseDataset:
     """Take a data set out of wrappers that repeat its images.
 
     Args:
@@ -208,13 +208,8 @@ class ImageLevelDataset(BaseSegDataset):
         for path in masks.values() if self._loads_masks else ():
             mask = read_class_map(path, 'mask', self.num_classes + 1)
             values.update(np.unique(mask).tolist())
-        empty = IGNORE_INDEX in values and values <= {0, IGNORE_INDEX}
-        if empty and any(images.values()):
-            raise ValueError(
-                f'no mask in {folder} shows a class: they hold 0 and '
-                f'{IGNORE_INDEX} only, and {IGNORE_INDEX} means ignored; '
-                'write class 1 as the value 1.'
-            )
+        if self._loads_masks and any(images.values()):
+            check_shown(values, f'mask in {folder}')
         return {image: dict(seg_map_path=p) for image, p in masks.items()}
 
     def _assign_rows(

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import mmcv
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -184,8 +184,8 @@ def _walk(
     """List the files of a folder by their paths inside it, sorted."""
     if not os.path.isdir(folder):
         raise FileNotFoundError(
-            f'image folder {folder} does not exist: check data_root and '
-            'data_prefix, or the path given.'
+            f'folder {folder} does not exist: check the path, in a config '
+            'data_root and data_prefix.'
         )
     real = os.path.realpath(os.path.join(folder, below))
     if real in above:  # a link to a folder that it lies in
@@ -212,8 +212,8 @@ def _why_missing(
         alike[_loose(file)] = file
     reasons = {}
     for name in names:
-        file = alike.get(_loose(name))
-        if file is None:
+        file = alike.get(_loose(name), '')
+        if not file:
             reasons[name] = f'not in {folder}'
         elif _is_image(file, suffix):
             reasons[name] = f'{folder} has {file!a}, the list {name!a}'
@@ -286,7 +286,7 @@ def _read(path: str | Path) -> bytes:
     content = Path(path).read_bytes()
     if not content:
         raise ValueError('the file is empty')
-    with suppress(Image.UnidentifiedImageError):  # OpenCV may know it
+    with suppress(UnidentifiedImageError):  # OpenCV may know it
         Image.open(BytesIO(content)).close()
     return content
 

@@ -22,6 +22,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from io import StringIO
 
+from mmrca.checks import first_few
+
 from .images import find_images, image_id, image_ids, image_name
 
 _Entry = tuple[str, str, list]  # where it stands, image, classes
@@ -48,20 +50,22 @@ def read_labels(
     """
     known = _class_numbers(classes)
     labels: dict[str, list[int]] = {}
+    wrong = []
     for place, image, words in _entries(path):
-        where = f'{path} {place}: image {image}'
-        for word in words:
-            if str(word) not in known:
-                raise ValueError(
-                    f"{where} has the unknown class '{word}'; the classes are "
-                    f'{", ".join(classes)} or their numbers 0 to '
-                    f'{len(classes) - 1}.'
-                )
+        unknown = [str(word) for word in words if str(word) not in known]
+        wrong += [f"{place}: image {image} has '{word}'" for word in unknown]
         if image in labels:
             raise ValueError(
-                f'{where} is listed a second time; keep one entry.'
+                f'{path} {place}: image {image} is listed a second time; '
+                'keep one entry.'
             )
-        labels[image] = sorted({known[str(word)] for word in words})
+        labels[image] = sorted({known.get(str(word), -1) for word in words})
+    if wrong:
+        raise ValueError(
+            f'{path} has unknown classes, {first_few(wrong)}; the classes '
+            f'are {", ".join(classes)} or their numbers 0 to '
+            f'{len(classes) - 1}.'
+        )
     return labels
 
 
@@ -98,8 +102,8 @@ def read_images(
         if whole or any('has' in reason for reason in why_not.values()):
             names = lines
     found, reasons = find_images(folder, _with_ids(names), suffix)
-    files = {n: found.get(n) or found.get(image_id(n)) for n in names}
-    missing = [name for name, file in files.items() if file is None]
+    files = {n: found.get(n) or found.get(image_id(n), '') for n in names}
+    missing = [name for name, file in files.items() if not file]
     if missing:
         raise FileNotFoundError(
             f'{len(missing)} of the {len(names)} images of {path} have no '
@@ -140,7 +144,7 @@ def check_classes(names: Sequence[str], source: str | os.PathLike) -> None:
         source: Where they come from, for the error.
 
     Raises:
-        ValueError: There are none, one is 'background', or two look alike.
+        ValueError: The list is empty, one is 'background', or two look alike.
     """
     if not names:
         raise ValueError(f'{source} has no classes; name them, one a line.')
@@ -176,11 +180,10 @@ def _class_numbers(classes: Sequence[str]) -> dict[str, int]:
     return numbers | names
 
 
-def _read(path: str | os.PathLike) -> str:
+def _read(path: str | os.PathLike, advice: str = '') -> str:
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f'list {path} does not exist: check the path, in a config '
-            'data_root and ann_file.'
+            f'{path} does not exist: check the path{advice}.'
         )
     try:
         # utf-8-sig: spreadsheets and editors like to put a mark in front.
@@ -188,12 +191,13 @@ def _read(path: str | os.PathLike) -> str:
             return file.read()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f'list {path} cannot be read: {error}; it must be UTF-8.'
+            f'{path} cannot be read: {error}; it must be UTF-8.'
         ) from error
 
 
 def _entries(path: str | os.PathLike) -> list[_Entry]:
-    path, text = os.fspath(path), _read(path)
+    text = _read(path, ', in a config data_root and ann_file')
+    path = os.fspath(path)
     readers = {'.json': _json_entries, '.csv': _csv_entries}
     read = readers.get(os.path.splitext(path)[1], _text_entries)
     entries = []

@@ -3,6 +3,7 @@
 Shape shorthand: H x W pixels, L classes.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,31 @@ def read_class_map(
                 '(ignored)'
             )
     return values
+
+
+def check_shown(
+    values: Iterable[int], what: str, may_be_empty: bool = False
+) -> None:
+    """Raise unless a class is among the values of all masks or labels.
+
+    Args:
+        values: Those that occur.
+        what: Whose they are, for the error: ``'mask in FOLDER'``.
+        may_be_empty: Whether they may all be of normal images. Then only 255
+            tells a mistake: drawing tools like to write a class as 255.
+
+    Raises:
+        ValueError: No class is among them.
+    """
+    found = set(values)
+    ignored = IGNORE_INDEX in found
+    if found - {0, IGNORE_INDEX} or (may_be_empty and not ignored):
+        return
+    raise ValueError(
+        f'no {what} shows a class: there is only 0, the background'
+        + (f', and {IGNORE_INDEX}, which is ignored' if ignored else '')
+        + '; write class 1 as the value 1.'
+    )
 
 
 def check_size(

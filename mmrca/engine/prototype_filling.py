@@ -14,12 +14,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather_object, all_reduce, get_dist_info
 from mmengine.logging import print_log
-from torch import Generator, Tensor, nn
-from torch.utils.data import Dataset
+from torch import Generator, Tensor
 
+from mmrca.datasets import ImageLevelDataset
 from mmrca.datasets.images import load_image
 from mmrca.inference import image_stages, present_classes
 from mmrca.models.prototype_cam import PrototypeCAM
+from mmrca.models.rca import RCA
 from mmrca.ops.kmeans import kmeans
 from mmrca.ops.region import confident_masks, region_embeddings
 
@@ -75,8 +76,8 @@ def _join(parts: Sequence[Rows]) -> Rows:
 
 
 def fill(
-    model: nn.Module,
-    dataset: Dataset,
+    model: RCA,
+    dataset: ImageLevelDataset,
     region: float = 0.9,
     background: float = 0.1,
     rounds: int = 2,
@@ -93,7 +94,7 @@ def fill(
 
     Args:
         model: :class:`mmrca.models.RCA` with a prototype CAM, not in a
-            wrapper. It is put into eval mode meanwhile.
+            wrapper. It is in eval mode meanwhile.
         dataset: :class:`mmrca.datasets.ImageLevelDataset`; its pipeline is
             not used.
         region: Share of a map's maximum that a class's cells exceed.
@@ -108,14 +109,15 @@ def fill(
     Raises:
         ValueError: No image has a region.
     """
+    assert model.prototype_cam is not None
     model.prototype_cam.filled.fill_(False)
     for _ in range(rounds):
         _fill_once(model, dataset, region, background, seed, limit)
 
 
 def _fill_once(
-    model: nn.Module,
-    dataset: Dataset,
+    model: RCA,
+    dataset: ImageLevelDataset,
     region: float,
     background: float,
     seed: int,
@@ -130,6 +132,7 @@ def _fill_once(
     counts = torch.stack([count for count, _ in shares]).sum(dim=0)
     _report(counts.tolist(), len(dataset), dataset.metainfo['classes'][1:])
     prototype_cam = model.prototype_cam
+    assert prototype_cam is not None
     prototype_cam.widen(max(width for _, width in shares))
     for buffer in prototype_cam.buffers():
         buffer.zero_()
@@ -150,8 +153,8 @@ def _fill_once(
 
 
 def collect_rows(
-    model: nn.Module,
-    dataset: Dataset,
+    model: RCA,
+    dataset: ImageLevelDataset,
     indices: Sequence[int],
     region: float = 0.9,
     background: float = 0.1,
@@ -196,7 +199,10 @@ def collect_rows(
 
 
 def _batches(
-    dataset: Dataset, indices: Sequence[int], size: int, max_side: int
+    dataset: ImageLevelDataset,
+    indices: Sequence[int],
+    size: int,
+    max_side: int,
 ) -> Iterator[list[_Image]]:
     """Yield at most ``size`` images of one shape together."""
     groups: dict[tuple, list[_Image]] = defaultdict(list)
@@ -214,13 +220,15 @@ def _batches(
 
 @torch.no_grad()
 def _batch_rows(
-    model: nn.Module,
+    model: RCA,
     batch: Sequence[_Image],
     region: float,
     background: float,
     seed: int,
 ) -> Rows:
     """Compute the rows of images of one size."""
+    prototype_cam = model.prototype_cam
+    assert prototype_cam is not None
     device = next(model.parameters()).device
     # Half precision is slower on most CPUs.
     with torch.autocast(device.type, enabled=device.type == 'cuda'):
@@ -229,8 +237,8 @@ def _batch_rows(
             [i.classes for i in batch], model.num_classes
         )
         present = present.to(device)
-        if model.prototype_cam.filled:
-            cam = model.prototype_cam(stages, present)
+        if prototype_cam.filled:
+            cam = prototype_cam(stages, present)
         else:
             cam = model.cam_head(stages[-1]).float()
     everywhere = torch.ones_like(cam[:, 0], dtype=torch.bool)
@@ -241,7 +249,7 @@ def _batch_rows(
     )
     _, rest = confident_masks(cam, present, everywhere, region, background)
     rows, exists = region_embeddings(
-        model.prototype_cam.features(stages),
+        prototype_cam.features(stages),
         torch.cat([masks, rest[:, None]], dim=1),
     )
     image, kind = exists.nonzero().unbind(1)
@@ -249,12 +257,14 @@ def _batch_rows(
     rows = F.normalize(rows[exists], dim=1).cpu()
     number = torch.tensor([one.number for one in batch])
     # Of the image's own, so that they do not depend on the process.
-    draws = [
-        np.random.default_rng([seed, n]).random(model.num_classes + 1)
-        for n in number.tolist()
-    ]
-    draws = torch.from_numpy(np.stack(draws))[exists.cpu()]
-    return Rows(rows, kind.cpu(), number[image.cpu()], draws)
+    draws = np.stack(
+        [
+            np.random.default_rng([seed, n]).random(model.num_classes + 1)
+            for n in number.tolist()
+        ]
+    )
+    draw = torch.from_numpy(draws)[exists.cpu()]
+    return Rows(rows, kind.cpu(), number[image.cpu()], draw)
 
 
 def _report(counts: list[int], images: int, classes: Sequence[str]) -> None:

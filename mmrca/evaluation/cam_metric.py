@@ -8,9 +8,12 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmrca.checks import Count
+from mmrca.datasets.masks import check_size
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.metrics import confusion_matrix, strict_iou
 from mmrca.registry import METRICS
+
+_SIZED = ('gt_sem_seg', 'seg_logits')
 
 
 @METRICS.register_module()
@@ -51,7 +54,8 @@ class CAMMetric(BaseMetric):
         for sample in data_samples:
             counts = None
             if 'gt_sem_seg' in sample:
-                self._check_size(sample)
+                sizes = (sample[name]['data'].shape[-2:] for name in _SIZED)
+                check_size('mask of image', sample.get('img_id', ''), *sizes)
                 counts = self._count(sample)
             self.results.append(
                 (
@@ -72,17 +76,6 @@ class CAMMetric(BaseMetric):
             cams, sample['gt_label'], mask, self.num_thresholds
         )
         return prediction.cpu(), curve.cpu()
-
-    @staticmethod
-    def _check_size(sample: dict) -> None:
-        image = tuple(sample['seg_logits']['data'].shape[-2:])
-        mask = tuple(sample['gt_sem_seg']['data'].shape[-2:])
-        if mask != image:
-            raise ValueError(
-                f'the mask of image {sample["img_id"]} is {mask[1]} x '
-                f'{mask[0]} pixels, the image {image[1]} x {image[0]}; '
-                'replace the mask.'
-            )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Summarise all batches.

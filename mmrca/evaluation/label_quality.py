@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mmrca.datasets.images import ImageError
-from mmrca.datasets.masks import check_size, read_class_map
+from mmrca.datasets.masks import check_shown, check_size, read_class_map
 from mmrca.ops.cam import histogram_confusion, threshold_histogram
 from mmrca.ops.metrics import (
     confusion_matrix,
@@ -136,12 +136,10 @@ class LabelCounts:
             ValueError: If the masks hold 0 and 255 only, as drawing tools
                 write them.
         """
-        if self._ignored and not self.confusion[1:].sum():
-            raise ValueError(
-                'no mask shows a class: they hold 0 and 255 only, and 255 '
-                'means ignored; write class 1 as the value 1 to measure with '
-                'them.'
-            )
+        values = self.confusion.sum(dim=1).nonzero()[:, 0].tolist()
+        if self._ignored:
+            values.append(IGNORE_INDEX)
+        check_shown(values, 'mask', may_be_empty=True)
 
     def share(self, classes: Sequence[str]) -> PerClass:
         """Share of the pixels per class and ``unlabelled``, in percent."""

@@ -3,7 +3,7 @@
 Shape shorthand: N images, L classes, D channels, h x w feature cells.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -105,7 +105,9 @@ class CAMHead(BaseModule):
         )
         return self.loss_weight * terms.mean(dim=1)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
         """Refuse other classes; mmengine would only warn and go on."""
         saved = state_dict.get(prefix + 'conv.weight')
         own = self.conv.weight

@@ -5,6 +5,7 @@ h x w feature cells.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from mmrca.registry import MODELS
 class PrototypeCAM(nn.Module):
     """Prototypes of classes and background as buffers of the checkpoint.
 
-    Has no parameters and takes no part in training:
+    Has no parameters and is not trained:
     :func:`mmrca.engine.prototype_filling.fill` makes the prototypes when the
     features are what they will be. A checkpoint from before that is not
     filled, and the model answers with its head's maps.
@@ -33,8 +34,8 @@ class PrototypeCAM(nn.Module):
         num_prototypes: K.
         num_background: Prototypes of the background.
         temperature: Divides the cosines of cells and prototypes.
-        image_region: Share of a map's maximum that the cells exceed of which
-            the image's own prototypes are made, whose maps are added
+        image_region: Share of a map's maximum above which cells make the
+            image's own prototypes, whose maps are added
             (:func:`mmrca.ops.prototype_cam.image_prototype_cam`); ``None``
             adds none.
         image_background: Share of their maximum below which the maps lie in
@@ -52,6 +53,12 @@ class PrototypeCAM(nn.Module):
         filled: Boolean scalar.
         awaited: Whether a hook is going to fill it; not in the checkpoint.
     """
+
+    prototypes: Tensor
+    valid: Tensor
+    background: Tensor
+    background_valid: Tensor
+    filled: Tensor
 
     def __init__(
         self,
@@ -99,7 +106,7 @@ class PrototypeCAM(nn.Module):
             float32 [N, D, h, w], of length 1 in each cell.
 
         Raises:
-            ValueError: The prototypes are of another number of channels.
+            ValueError: The prototypes have another number of channels.
         """
         features = concat_stages([stage.float() for stage in stages])
         channels = self.prototypes.shape[2]
@@ -166,7 +173,9 @@ class PrototypeCAM(nn.Module):
                 )
             return logits
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
         """Take the number of channels from the checkpoint."""
         saved = state_dict.get(prefix + 'prototypes')
         if saved is not None:

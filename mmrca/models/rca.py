@@ -6,21 +6,26 @@ H x W pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
 from mmseg.models.segmentors import BaseSegmentor
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmrca.checks import Count, Share, checked
 from mmrca.ops.cam import masked_mean, normalize_cams, valid_cells
 from mmrca.ops.region import region_embeddings, region_masks
 from mmrca.registry import MODELS
 
-from .region_memory import StagedRegions
+from .cam_head import CAMHead
+from .prototype_cam import PrototypeCAM
+from .query_projection import QueryProjection
+from .region_memory import RegionMemory, StagedRegions
+from .region_mixup_nce_loss import RegionMixupNCELoss
+from .semantic_aggregation import SemanticAggregation
 
 
 def global_mean(values: Tensor) -> Tensor:
@@ -109,6 +114,13 @@ class RCA(BaseSegmentor):
     """
 
     align_corners = False
+    cam_head: CAMHead
+    memory: RegionMemory | None
+    loss_nce: RegionMixupNCELoss | None
+    aggregation: SemanticAggregation | None
+    cls_head: CAMHead | None
+    projection: QueryProjection | None
+    prototype_cam: PrototypeCAM | None
 
     def __init__(
         self,
@@ -143,7 +155,7 @@ class RCA(BaseSegmentor):
         self.cam_head = MODELS.build(cam_head)
         classes, width = self.num_classes, self.cam_head.in_channels
         self.memory = _part('memory', memory, classes, channels=width)
-        self.loss_nce = loss_nce and MODELS.build(loss_nce)
+        self.loss_nce = _part('loss_nce', loss_nce)
         self.aggregation = _part('aggregation', aggregation, channels=width)
         self.cls_head = _part(
             'cls_head', cls_head, classes, in_channels=2 * width
@@ -214,6 +226,7 @@ class RCA(BaseSegmentor):
         return logits.index_copy(1, classes, maps)
 
     def _aggregate(self, features: Tensor) -> Tensor:
+        assert self.aggregation is not None and self.memory is not None
         return self.aggregation(
             features, self.memory.prototypes, self.memory.prototype_valid
         )
@@ -268,6 +281,7 @@ class RCA(BaseSegmentor):
         index: Tensor,
     ) -> dict[str, Tensor]:
         memory = self.memory
+        assert memory is not None
         regions, exists = pool_regions(features, masks)
         scores = masked_mean(cam.detach().float(), valid[:, None]).sigmoid()
         memory.stage(StagedRegions(regions.detach(), scores, exists, index))
@@ -365,7 +379,7 @@ class RCA(BaseSegmentor):
 
 def _part(
     name: str, config: dict | None, classes: int | None = None, **shared: int
-) -> nn.Module | None:
+) -> Any:
     """Build a part with what it shares with the first head."""
     if config is None:
         return None
@@ -384,6 +398,6 @@ def _valid_cells(
 ) -> Tensor:
     return valid_cells(
         torch.tensor(sizes).to(inputs.device, non_blocking=True),
-        tuple(inputs.shape[2:]),
-        tuple(maps.shape[2:]),
+        (inputs.shape[2], inputs.shape[3]),
+        (maps.shape[2], maps.shape[3]),
     )

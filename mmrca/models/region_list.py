@@ -4,6 +4,8 @@ Shape shorthand: N images of this process, L classes, M regions of all
 processes.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, all_reduce, get_rank, get_world_size
@@ -17,11 +19,11 @@ class _AllGather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, values: Tensor) -> Tensor:
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         return torch.cat(all_gather(values.contiguous()))
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         grad = grad.contiguous().clone()
         all_reduce(grad)
         return grad.chunk(get_world_size())[get_rank()]

@@ -6,7 +6,7 @@ D channels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
@@ -81,6 +81,16 @@ class RegionMemory(nn.Module):
         generator: CPU generator of the mixup, seeded by the hook.
     """
 
+    rows: Tensor
+    row_class: Tensor
+    filled: Tensor
+    last_visit: Tensor
+    prototypes: Tensor
+    prototype_valid: Tensor
+    contrast_active: Tensor
+    pointer: Tensor
+    fingerprint: Tensor
+
     def __init__(
         self,
         num_classes: int,
@@ -138,7 +148,7 @@ class RegionMemory(nn.Module):
 
         Raises:
             ValueError: A checkpoint brought rows of another data set, or a
-                row is of a class that the model does not have.
+                row belongs to a class that the model lacks.
         """
         classes = len(self.prototypes)
         if max(row_class, default=0) >= classes:
@@ -322,7 +332,9 @@ class RegionMemory(nn.Module):
             (age.sum() / count.clamp(min=1)).item(),
         )
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
         """Take the number of rows from the checkpoint."""
         for name in (
             'rows', 'row_class', 'filled', 'last_visit', 'fingerprint'

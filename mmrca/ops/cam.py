@@ -77,17 +77,10 @@ def normalize_cams(cams: Tensor, how: str) -> Tensor:
 
     Returns:
         [..., C, H, W] in 0..1. A map that is nowhere positive is 0.
-
-    Raises:
-        ValueError: ``how`` is another word.
     """
-    if how not in ('class', 'image'):
-        raise ValueError(f"normalization {how!r} must be 'class' or 'image'.")
     if how == 'class' or not cams.shape[-3]:
         return normalize_cam(cams)
-    cams = cams.clamp(min=0)
-    peak = cams.amax(dim=(-3, -2, -1), keepdim=True)
-    return cams / torch.where(peak > 0, peak, torch.ones_like(peak))
+    return normalize_cam(cams.flatten(-3, -2)).view_as(cams)
 
 
 def threshold_histogram(

@@ -96,7 +96,7 @@ def region_mixup_nce(
     partner, mixed, weight = partner[own], mixed[own], weight[own]
     weight = torch.where(mixed, weight, torch.ones_like(weight))
     blend = torch.lerp(regions[partner], regions[own], weight[:, None])
-    # Dividing by the rows' lengths afterwards spares a copy of the rows.
+    # Dividing by the rows' lengths afterwards saves a copy of the rows.
     length = rows.norm(dim=1).clamp(min=1e-12)
     similarity = F.normalize(blend, dim=1) @ rows.T / (temperature * length)
     same, other = (classes[i, None] == row_class for i in (own, partner))

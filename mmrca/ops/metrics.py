@@ -2,10 +2,10 @@
 
 Shape shorthand: C classes, background included.
 
-A pseudo-label leaves pixels open (the ignore index). Whether they count is
-what sets the two IoUs apart: :func:`labelled_iou` looks at decided pixels
-only, :func:`strict_iou` counts every open pixel as wrong. Report both, with
-:func:`coverage`: the first alone rises when hard pixels are left open.
+A pseudo-label may leave pixels unlabelled (the ignore index). The two IoUs
+differ in how they count these: :func:`labelled_iou` skips them,
+:func:`strict_iou` takes each for a wrong one. Report both, with
+:func:`coverage`: the first alone rises when hard pixels are left out.
 
 Counts of several images add up: sum the confusion matrices, then take the
 IoU. Every result is a fraction in 0..1; percent is left to the caller.
@@ -16,52 +16,45 @@ import math
 import torch
 from torch import Tensor
 
+from .pseudo_label import IGNORE_INDEX
 
-def confusion_matrix(
-    pred: Tensor, target: Tensor, num_classes: int, ignore_index: int = 255
-) -> Tensor:
+
+def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int) -> Tensor:
     """Count pixels by true class and by prediction.
 
     Args:
-        pred: Integers of any shape: 0..C-1, or ``ignore_index`` where the
-            prediction leaves the pixel open.
+        pred: Integers of any shape: 0..C-1, or 255 where unlabelled.
         target: The truth, of the same shape and values. Pixels that are
-            ``ignore_index`` here count nowhere.
+            255 here count nowhere.
         num_classes: C, with the background.
-        ignore_index: The value for "no class", outside 0..C-1.
 
     Returns:
         int64 [C, C+1]: row = true class, column = predicted class, last
-        column = left open by the prediction.
+        column = unlabelled in the prediction.
 
     Raises:
-        ValueError: The shapes differ, or a value is neither a class nor
-            ``ignore_index``.
+        ValueError: The shapes differ, or a value is neither a class nor 255.
     """
     if pred.shape != target.shape:
         raise ValueError(
             f'prediction of shape {tuple(pred.shape)} and truth of shape '
             f'{tuple(target.shape)} must have the same shape'
         )
-    if 0 <= ignore_index < num_classes:
-        raise ValueError(
-            f'ignore_index {ignore_index} is one of the {num_classes} classes'
-        )
-    _check_values('prediction', pred, num_classes, ignore_index)
-    _check_values('truth', target, num_classes, ignore_index)
+    _check_values('prediction', pred, num_classes)
+    _check_values('truth', target, num_classes)
     pred, target = pred.long(), target.long()
-    valid = target != ignore_index
-    column = torch.where(pred == ignore_index, num_classes, pred)
+    valid = target != IGNORE_INDEX
+    column = torch.where(pred == IGNORE_INDEX, num_classes, pred)
     cell = (target * (num_classes + 1) + column)[valid]
     counts = torch.bincount(cell, minlength=num_classes * (num_classes + 1))
     return counts.view(num_classes, num_classes + 1)
 
 
 def strict_iou(confusion: Tensor) -> Tensor:
-    """IoU per class where an open pixel is a wrong one.
+    """IoU per class where an unlabelled pixel is a wrong one.
 
-    A pixel the prediction leaves open misses its true class, hence counts in
-    that class's union.
+    An unlabelled pixel misses its true class, so it counts in that class's
+    union.
 
     Args:
         confusion: [C, C+1], from :func:`confusion_matrix`.
@@ -69,11 +62,7 @@ def strict_iou(confusion: Tensor) -> Tensor:
     Returns:
         float64 [C] in 0..1; nan for a class that neither the truth nor the
         prediction has.
-
-    Raises:
-        ValueError: If ``confusion`` is not [C, C+1].
     """
-    _check_confusion(confusion)
     decided = confusion[:, :-1]
     hits = decided.diagonal().double()
     return hits / (confusion.sum(1) + decided.sum(0) - hits)
@@ -88,9 +77,6 @@ def labelled_iou(confusion: Tensor) -> Tensor:
     Returns:
         float64 [C] in 0..1; nan for a class that neither the truth nor the
         prediction has among those pixels.
-
-    Raises:
-        ValueError: If ``confusion`` is not [C, C+1].
     """
     decided = confusion.clone()
     decided[:, -1] = 0
@@ -98,35 +84,29 @@ def labelled_iou(confusion: Tensor) -> Tensor:
 
 
 def precision(confusion: Tensor) -> Tensor:
-    """Share of the pixels predicted as a class that are of it.
+    """Share of the pixels predicted as a class that belong to it.
 
     Args:
         confusion: [C, C+1], from :func:`confusion_matrix`.
 
     Returns:
         float64 [C] in 0..1; nan for a class that is never predicted.
-
-    Raises:
-        ValueError: If ``confusion`` is not [C, C+1].
     """
-    _check_confusion(confusion)
     decided = confusion[:, :-1]
     return decided.diagonal().double() / decided.sum(0)
 
 
 def recall(confusion: Tensor) -> Tensor:
-    """Share of a class's pixels that are predicted as it; open ones are not.
+    """Share of a class's pixels that are predicted as it.
+
+    An unlabelled pixel is not.
 
     Args:
         confusion: [C, C+1], from :func:`confusion_matrix`.
 
     Returns:
         float64 [C] in 0..1; nan for a class that the truth does not have.
-
-    Raises:
-        ValueError: If ``confusion`` is not [C, C+1].
     """
-    _check_confusion(confusion)
     return confusion.diagonal().double() / confusion.sum(1)
 
 
@@ -138,11 +118,7 @@ def coverage(confusion: Tensor) -> float:
 
     Returns:
         A fraction in 0..1; nan if no pixel has a true class.
-
-    Raises:
-        ValueError: If ``confusion`` is not [C, C+1].
     """
-    _check_confusion(confusion)
     decided = confusion[:, :-1].sum().double()
     return (decided / confusion.sum()).item()
 
@@ -184,22 +160,12 @@ def best_f1(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return middle, torch.where(shown, best, math.nan)
 
 
-def _check_values(
-    what: str, labels: Tensor, num_classes: int, ignore_index: int
-) -> None:
+def _check_values(what: str, labels: Tensor, num_classes: int) -> None:
     if labels.is_floating_point():
         raise ValueError(f'{what} must hold integers, not {labels.dtype}')
-    allowed = (labels >= 0) & (labels < num_classes) | (labels == ignore_index)
+    allowed = (labels >= 0) & (labels < num_classes) | (labels == IGNORE_INDEX)
     if not allowed.all():
         raise ValueError(
             f'{what} holds the value {labels[~allowed][0].item()}; it must be '
-            f'in 0..{num_classes - 1} or {ignore_index}'
-        )
-
-
-def _check_confusion(confusion: Tensor) -> None:
-    if confusion.dim() != 2 or confusion.shape[1] != confusion.shape[0] + 1:
-        raise ValueError(
-            'a confusion matrix is [classes, classes + 1], not '
-            f'{list(confusion.shape)}'
+            f'in 0..{num_classes - 1} or {IGNORE_INDEX}'
         )

@@ -34,7 +34,7 @@ def pixel_adaptive(
     colour difference over the local standard deviation, averaged over the
     channels; the deviation is that of the pixel and its neighbours, so
     brightness and contrast of the image do not matter. Neighbours outside the
-    image take part in nothing; a pixel that has no other keeps its scores.
+    image do not count; a pixel without neighbours keeps its scores.
 
     Args:
         image: Float [D, H, W], D channels.
@@ -50,18 +50,12 @@ def pixel_adaptive(
         are the same everywhere stay what they are.
 
     Raises:
-        ValueError: If shapes, ``iterations`` or a dilation are none of the
-            above.
+        ValueError: If image and scores are of different sizes.
     """
     if image.dim() != 3 or image.shape[1:] != scores.shape[1:]:
         raise ValueError(
             f'image {list(image.shape)} must be [channels, H, W] of the size '
             f'of the scores {list(scores.shape)}'
-        )
-    if iterations < 0 or not dilations or min(dilations) < 1:
-        raise ValueError(
-            f'iterations={iterations} must be 0 or more, and dilations='
-            f'{list(dilations)} one or more distances of at least a pixel'
         )
     if half_resolution:
         size = [(side + 1) // 2 for side in scores.shape[1:]]
@@ -90,7 +84,7 @@ def pixel_adaptive(
 
 
 def _weights(image: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
-    """Weigh each pixel, of use where it is alone, and its neighbours.
+    """Weigh each pixel (only where it is alone) and its neighbours.
 
     Returns:
         [1 + K, H, W], sum 1 over the first axis.
@@ -103,7 +97,7 @@ def _weights(image: Tensor, offsets: list[tuple[int, int]]) -> Tensor:
         total += gap
         squares += gap**2
     variance = (squares / count - (total / count) ** 2).clamp(min=0)
-    # Without any deviation there is no difference either: 0 / 1.
+    # Where the deviation is 0, so is the difference: 0 / 1.
     unit = torch.where(variance > 0, _SOFTNESS * variance.sqrt(), 1)
     likeness = [torch.where(count == 1, 0, -torch.inf)]
     for value, there in zip(_neighbours(image, offsets), inside, strict=True):

@@ -19,26 +19,6 @@ from torch import Tensor
 IGNORE_INDEX = 255
 
 
-def background_constant(cam: Tensor, threshold: float) -> Tensor:
-    """Background cue: the same score everywhere.
-
-    Args:
-        cam: [C, H, W] in 0..1. C may be 0.
-        threshold: The score, in 0..1: a class wins where its CAM is higher.
-
-    Returns:
-        [H, W], filled with ``threshold``.
-
-    Raises:
-        ValueError: If ``threshold`` is outside 0..1.
-    """
-    if not 0 <= threshold <= 1:
-        raise ValueError(
-            f'background threshold {threshold} must be between 0 and 1'
-        )
-    return cam.new_full(cam.shape[-2:], threshold)
-
-
 def background_power(cam: Tensor, alpha: float) -> Tensor:
     """Background cue: where no class is active, ``(1 - max_c cam) ** alpha``.
 
@@ -48,12 +28,7 @@ def background_power(cam: Tensor, alpha: float) -> Tensor:
 
     Returns:
         [H, W] in 0..1.
-
-    Raises:
-        ValueError: If ``alpha`` is not positive.
     """
-    if not alpha > 0:
-        raise ValueError(f'background alpha {alpha} must be positive')
     if not len(cam):
         return cam.new_ones(cam.shape[-2:])
     return (1 - cam.amax(0)).clamp(min=0) ** alpha
@@ -80,11 +55,9 @@ def fuse(
         uint8 [H, W]: 0 background, c + 1 for class c, 255 where unlabelled.
 
     Raises:
-        ValueError: If the shapes do not fit, a score is not finite, a class
-            number repeats or lies outside 0..253, or ``margin`` is outside
-            0..1.
+        ValueError: If the shapes do not fit or a score is not finite.
     """
-    _check_fuse(foreground, background, classes, margin)
+    _check_scores(foreground, background, classes)
     scores = torch.cat([background[None], foreground])
     values = [0, *(number + 1 for number in classes)]
     labels = torch.tensor(values, dtype=torch.uint8, device=scores.device)
@@ -141,12 +114,7 @@ def minimum_foreground(
     Returns:
         uint8 [H, W]. Where two such classes want a pixel, the later of
         ``classes`` has it.
-
-    Raises:
-        ValueError: If ``share`` is outside 0..1.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f'min_foreground {share} must be between 0 and 1')
     wanted = math.ceil(share * labels.numel())
     flat = labels.flatten().clone()
     for number, scores in zip(classes, foreground, strict=True):
@@ -156,11 +124,8 @@ def minimum_foreground(
     return flat.view_as(labels)
 
 
-def _check_fuse(
-    foreground: Tensor,
-    background: Tensor,
-    classes: Sequence[int],
-    margin: float,
+def _check_scores(
+    foreground: Tensor, background: Tensor, classes: Sequence[int]
 ) -> None:
     wanted = (len(classes), *background.shape)
     if background.dim() != 2 or foreground.shape != wanted:
@@ -171,11 +136,3 @@ def _check_fuse(
         )
     if not (foreground.isfinite().all() and background.isfinite().all()):
         raise ValueError('a score is not finite (nan or infinity)')
-    if len(set(classes)) < len(classes):
-        raise ValueError(f'classes {list(classes)} hold a number twice')
-    if any(not 0 <= number < IGNORE_INDEX - 1 for number in classes):
-        raise ValueError(
-            f'classes {list(classes)} must lie in 0..{IGNORE_INDEX - 2}'
-        )
-    if not 0 <= margin <= 1:
-        raise ValueError(f'margin {margin} must be between 0 and 1')

@@ -24,7 +24,7 @@ _DROPPED_BITS = 5
 _COLOURS = 8**3
 # Peaks are flat and lean to low thresholds: a fringe of surroundings costs
 # little where it brings in the rest of the object. Of thresholds that are
-# about as good the highest one is meant.
+# about as good, take the highest.
 _KEPT = 0.98
 _ROUNDING = 1e-9
 
@@ -50,8 +50,8 @@ def colour_information(
         all pixels or none are foreground.
 
     Raises:
-        ValueError: If ``image`` is of another type or shape, or size than
-            ``cam``.
+        ValueError: If ``image`` has another type or shape, or another size
+            than ``cam``.
     """
     if image.dtype != torch.uint8 or image.shape != (*cam.shape[1:], 3):
         raise ValueError(

@@ -20,16 +20,18 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor
 
 from mmrca.atomic_write import write_json
+from mmrca.checkpoint import file_digest
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.inference import Cams, enlarge_cams, infer_cams
 from mmrca.models import RCA
 from mmrca.ops.metrics import best_f1
 from mmrca.ops.threshold import choose_threshold, colour_threshold
 from mmrca.progress import progress
-from mmrca.pseudo_labels.inputs import data_infos
+from mmrca.pseudo_labels.inputs import ImageInfo, data_infos
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import DATASETS
 
+_Infos = Sequence[ImageInfo]
 # Images that say as much as all of them, evenly spread over the list.
 _FOR_BACKGROUND = 300
 _FOR_CLASSES = 1000
@@ -43,8 +45,8 @@ class Calibrator:
         checkpoint: Of the classifier.
         model: Made of it.
         settings: How its CAMs are made.
-        dataset: The training images, if they are at hand. Without, what is
-            kept beside the checkpoint is taken whatever images it is of.
+        dataset: The training images, if available. Without them, the file
+            beside the checkpoint counts, whatever images it was made from.
     """
 
     def __init__(
@@ -58,9 +60,8 @@ class Calibrator:
         self.config, self.model, self.settings = config, model, settings
         self.infos = None if dataset is None else data_infos(dataset)
         self.path = Path(f'{checkpoint}.calibration.json')
-        content = Path(checkpoint).read_bytes()
         self.made_with = {
-            'checkpoint_sha256': hashlib.sha256(content).hexdigest(),
+            'checkpoint_sha256': file_digest(checkpoint),
             'scales': list(settings.scales),
             'flip': settings.flip,
             'maps': vars(model.test_cfg),
@@ -91,7 +92,7 @@ class Calibrator:
         found = self._kept('classes', self._choose_classes)
         return torch.tensor([math.inf if t is None else t for t in found])
 
-    def _choose_background(self, infos: Sequence[dict]) -> float:
+    def _choose_background(self, infos: _Infos) -> float:
         found = []
         shown = [info for info in infos if info['gt_label']]
         for image, _, cams in self._look(shown, _FOR_BACKGROUND):
@@ -100,7 +101,7 @@ class Calibrator:
             found.append(colour_threshold(torch.from_numpy(image), maps))
         return choose_threshold(found)
 
-    def _choose_classes(self, infos: Sequence[dict]) -> list[float | None]:
+    def _choose_classes(self, infos: _Infos) -> list[float | None]:
         scores, labels = [], []
         for _, shown, cams in self._look(infos, _FOR_CLASSES):
             scores.append(cams.scores)
@@ -113,7 +114,7 @@ class Calibrator:
         ]
 
     def _look(
-        self, infos: Sequence[dict], count: int
+        self, infos: _Infos, count: int
     ) -> Iterator[tuple[np.ndarray, list[int], Cams]]:
         """Go through a sample: image, its classes, their CAMs."""
         seen = 0
@@ -125,7 +126,7 @@ class Calibrator:
                 )
             except ImageError:  # named when it is labelled
                 continue
-            classes = list(info['gt_label'])
+            classes = list(info['gt_label'] or ())
             (cams,) = infer_cams(
                 self.model,
                 [image],
@@ -140,7 +141,7 @@ class Calibrator:
                 'a threshold cannot be chosen: no training image can be read.'
             )
 
-    def _kept(self, what: str, choose: Callable[[Sequence[dict]], Any]) -> Any:
+    def _kept(self, what: str, choose: Callable[[_Infos], Any]) -> Any:
         """Look a value up, or choose and keep it."""
         try:
             kept = dict(json.loads(self.path.read_text()))
@@ -170,7 +171,7 @@ class Calibrator:
         )
 
 
-def _digest(infos: Sequence[dict]) -> str:
+def _digest(infos: _Infos) -> str:
     """Tell data sets apart by their images and labels."""
-    names = [(info['img_id'], list(info['gt_label'])) for info in infos]
+    names = [(info['img_id'], list(info['gt_label'] or ())) for info in infos]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmrca.checks import Positive, Share
 from mmrca.datasets.images import ImageError, open_picture
-from mmrca.ops.pseudo_label import background_constant, background_power
+from mmrca.ops.pseudo_label import background_power
 from mmrca.registry import CUES
 
 AUTO = 'auto'
@@ -39,7 +39,7 @@ class ConstantCue:
     def __call__(self, cams: Tensor, img_id: str) -> Tensor:
         """Fill a map with the threshold."""
         assert not isinstance(self.threshold, str), 'chosen before'
-        return background_constant(cams, self.threshold)
+        return cams.new_full(cams.shape[1:], self.threshold)
 
 
 @CUES.register_module(name='power')

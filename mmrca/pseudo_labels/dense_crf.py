@@ -86,10 +86,8 @@ class DenseCRF:
             float32 [L, H, W], sum 1 over the labels.
 
         Raises:
-            ValueError: If shapes, types or values are none of the above, or
-                the kernels are too narrow for the image.
+            ValueError: If the kernels are too narrow for the image.
         """
-        _check(image, scores)
         share = _share(scores.detach().float())
         # Averages over 2 x 2 pixels would blur the very edges.
         pixels = image[:: self.step, :: self.step]
@@ -166,19 +164,3 @@ def _features(
         features[2:] = pixels.transpose(2, 0, 1)
         features[2:] /= np.float32(srgb)
     return features.reshape(len(features), -1)
-
-
-def _check(image: np.ndarray, scores: Tensor) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(
-            f'image must be uint8 [H, W, 3], not {image.dtype} '
-            f'{list(image.shape)}'
-        )
-    if scores.ndim != 3 or scores.shape[1:] != image.shape[:2]:
-        raise ValueError(
-            f'scores of shape {list(scores.shape)} do not fit an image of '
-            f'shape {list(image.shape)}'
-        )
-    # NaN is not >= 0 either.
-    if not ((scores >= 0).all() and (scores < torch.inf).all()):
-        raise ValueError('scores must be finite and nonnegative')

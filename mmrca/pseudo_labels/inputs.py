@@ -6,10 +6,23 @@ Shape shorthand: H x W pixels.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from mmengine.dataset import BaseDataset
 
 from mmrca.datasets.images import ImageError, image_size
+
+
+class ImageInfo(TypedDict):
+    """What an entry of a data set says of an image, of its many keys.
+
+    ``gt_label`` is None where the image's classes are not known.
+    """
+
+    img_id: str
+    img_path: str
+    gt_label: Sequence[int] | None
+    seg_map_path: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class LabelInput:
 
 
 def collect_inputs(
-    infos: Sequence[dict],
+    infos: Sequence[ImageInfo],
     check: Callable[[str, tuple[int, int]], None] | None = None,
 ) -> tuple[list[LabelInput], dict[str, str]]:
     """Check every image before the long work.
@@ -71,12 +84,12 @@ def collect_inputs(
         except ImageError as error:
             errors[img_id] = str(error)
             continue
-        mask = info.get('seg_map_path')
-        mask = Path(mask) if mask and Path(mask).is_file() else None
+        file = info.get('seg_map_path')
+        mask = Path(file) if file and Path(file).is_file() else None
         inputs.append(LabelInput(img_id, path, info['gt_label'], size, mask))
     return inputs, errors
 
 
-def data_infos(dataset: BaseDataset) -> list[dict]:
+def data_infos(dataset: BaseDataset) -> list[ImageInfo]:
     """List the entries of a data set, or of several concatenated."""
     return [dataset.get_data_info(i) for i in range(len(dataset))]

@@ -5,7 +5,6 @@ The first makes labels and never sees a mask; the second
 """
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -18,13 +17,19 @@ from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
 
 from mmrca.atomic_write import atomic_write, write_json
-from mmrca.checkpoint import load_classifier
+from mmrca.checkpoint import file_digest, load_classifier
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.pseudo_labels.labels import Labeller
-from mmrca.pseudo_labels.manifest import Claim, claim_folders, digest
-from mmrca.pseudo_labels.measurement import measure
+from mmrca.pseudo_labels.manifest import (
+    Claim,
+    Notes,
+    Recipe,
+    claim_folders,
+    digest,
+)
+from mmrca.pseudo_labels.measurement import Measured, measure
 from mmrca.pseudo_labels.photos import classes_and_palette, photo_infos
 from mmrca.pseudo_labels.pipeline import Batch, Job, Pipeline, run_pipeline
 from mmrca.pseudo_labels.settings import Settings, read_settings
@@ -44,6 +49,10 @@ class Labelled(TypedDict):
     errors: dict[str, str]
 
 
+class Result(Notes, Recipe, Labelled, Measured):
+    """What the record holds. A run without labels is not :class:`Measured`."""
+
+
 def make_pseudo_labels(
     config: Config,
     checkpoint: str,
@@ -56,7 +65,7 @@ def make_pseudo_labels(
     strict: bool = False,
     workers: int | None = None,
     batch_size: int = 1,
-) -> dict:
+) -> Result:
     """Label every image of ``train_dataloader.dataset``, or of a folder.
 
     A label that is already there and whole is kept, so a stopped run goes
@@ -76,16 +85,13 @@ def make_pseudo_labels(
             too.
         record: JSON file for the result, by default ``out_dir + '.json'``.
         overwrite: Delete the data set's labels in ``out_dir``, and its CAMs
-            in ``cams_dir``, if they are of another recipe first.
+            in ``cams_dir`` of another recipe, first.
         strict: Stop at the first image that cannot be labelled or measured.
         workers: Threads; by default one for each core.
         batch_size: Images of one size that go through the model together.
 
     Returns:
-        What the record holds: ``config``, ``checkpoint``, the keys of the
-        recipe, maybe ``background_threshold``, and those of
-        :class:`Labelled` and
-        :class:`mmrca.pseudo_labels.measurement.Measured`.
+        What the record holds.
 
     Raises:
         ValueError: If a config key, a file or the checkpoint is wrong, or
@@ -115,7 +121,10 @@ def make_pseudo_labels(
     classes, palette = classes_and_palette(config)
     model = load_classifier(config, checkpoint)
     calibrator = Calibrator(config, checkpoint, model, settings, dataset)
-    notes = {'config': config.filename, 'checkpoint': str(checkpoint)}
+    notes: Notes = {
+        'config': config.filename,
+        'checkpoint': str(checkpoint),
+    }
     thresholds = _once(calibrator.classes) if photos else None
     if settings.auto and out_dir:
         threshold = _once(calibrator.background)
@@ -135,7 +144,7 @@ def make_pseudo_labels(
     pipeline = Pipeline(job, model)
     done = _label(pipeline, batches, workers, strict)
     errors |= done['errors']
-    result = {**notes, **recipe, **done, 'errors': errors}
+    result: Any = {**notes, **recipe, **done, 'errors': errors}
     if record and get_dist_info()[0] == 0:
         result |= measure(pipeline, inputs, errors, workers)
         stop_at(errors, strict)
@@ -156,7 +165,7 @@ def _check_record(path: Path | None) -> None:
         ours = False
     if not ours:
         raise ValueError(
-            f'{path} is there already and not a result of this program; move '
+            f'{path} exists and is not a result of this program; move '
             'it, or name another file for the result by --json.'
         )
 
@@ -230,10 +239,9 @@ def _recipe(
     settings: Settings,
     classes: Sequence[str],
     thresholds: torch.Tensor | None,
-) -> dict:
-    content = Path(checkpoint).read_bytes()
-    recipe = {
-        'checkpoint_sha256': hashlib.sha256(content).hexdigest(),
+) -> Recipe:
+    recipe: Recipe = {
+        'checkpoint_sha256': file_digest(checkpoint),
         'classes': list(classes),
         'pseudo_label': vars(settings),
         'model': _without_init(config.model.to_dict()),
@@ -252,7 +260,7 @@ def _without_init(model: dict) -> dict:
     }
 
 
-def _cams_recipe(recipe: dict) -> dict:
+def _cams_recipe(recipe: Recipe) -> Recipe:
     """Leave out what CAMs do not depend on."""
     kept = {key: recipe['pseudo_label'][key] for key in ('scales', 'flip')}
     return {**recipe, 'pseudo_label': kept}
@@ -261,8 +269,8 @@ def _cams_recipe(recipe: dict) -> dict:
 def _claim_folders(
     job: Job,
     inputs: Sequence[LabelInput],
-    recipe: dict,
-    notes: dict,
+    recipe: Recipe,
+    notes: Notes,
     overwrite: bool,
 ) -> None:
     """Make the folders ready, in one process while the others wait."""

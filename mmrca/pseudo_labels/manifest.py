@@ -6,19 +6,40 @@ files of another recipe are not mixed in.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from mmrca import __version__
 from mmrca.atomic_write import write_json
+from mmrca.checks import first_few
 from mmrca.pseudo_labels.writer import read_stamp
 
 NAME = 'manifest.json'
-_NAMED = 3  # differences an error gives
 
 
-def digest(recipe: dict) -> str:
+class Notes(TypedDict):
+    """What a manifest says beside the recipe, for people to read."""
+
+    config: str
+    checkpoint: str
+    background_threshold: NotRequired[str]
+
+
+class Recipe(TypedDict):
+    """Everything that the files of a folder depend on, as JSON.
+
+    ``class_thresholds`` is there for photos, whose classes are predicted.
+    """
+
+    checkpoint_sha256: str
+    classes: list[str]
+    pseudo_label: dict
+    model: dict
+    class_thresholds: NotRequired[list[float]]
+
+
+def digest(recipe: Recipe) -> str:
     """Shorten a recipe to 16 characters that change with it."""
     text = json.dumps(recipe, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -54,13 +75,13 @@ class Claim(NamedTuple):
     """
 
     folder: Path
-    recipe: dict
+    recipe: Recipe
     files: Sequence[Path]
     what: str
 
 
 def claim_folders(
-    claims: Sequence[Claim], notes: dict, overwrite: bool
+    claims: Sequence[Claim], notes: Notes, overwrite: bool
 ) -> None:
     """Make folders ready for files of a recipe.
 
@@ -68,7 +89,7 @@ def claim_folders(
         claims: The folders.
         notes: For their manifests.
         overwrite: Delete the files that are there first; CAMs only if they
-            are of another recipe.
+            have another recipe.
 
     Raises:
         ValueError: If a folder holds files of another recipe, or files of
@@ -87,7 +108,7 @@ def claim_folders(
             left.unlink()
 
 
-def _make_room(claim: Claim, notes: dict) -> None:
+def _make_room(claim: Claim, notes: Notes) -> None:
     """Say what is overwritten, and delete it."""
     folder, recipe, files, what = claim
     earlier = read_manifest(folder).get('recipe')
@@ -128,7 +149,7 @@ def _check(claim: Claim) -> None:
             f'{folder} holds {len(there)} {what}, such as {there[0]}, but no '
             f'{NAME} that says what they were made with; {remedy}'
         )
-    # Of other images, too.
+    # Files of other images count, too.
     held = sum(
         1 for path in files[:1] for _ in folder.rglob(f'*{path.suffix}')
     )
@@ -139,7 +160,7 @@ def _check(claim: Claim) -> None:
         )
 
 
-def differences(earlier: dict, now: dict) -> str:
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say which keys of two recipes differ."""
     before, after = _flat(earlier), _flat(now)
     keys = [
@@ -147,16 +168,12 @@ def differences(earlier: dict, now: dict) -> str:
         for key in {**before, **after}
         if before.get(key, ...) != after.get(key, ...)
     ]
-    said = [
-        f'{key} = {_short(before, key)} (now {_short(after, key)})'
-        for key in keys[:_NAMED]
-    ]
-    if len(keys) > _NAMED:
-        said.append(f'{len(keys) - _NAMED} more differences')
-    return ', '.join(said)
+    return first_few(
+        [f'{k} = {_short(before, k)} (now {_short(after, k)})' for k in keys]
+    )
 
 
-def write_manifest(folder: Path, recipe: dict, notes: dict) -> None:
+def write_manifest(folder: Path, recipe: Recipe, notes: Notes) -> None:
     """Write the manifest, and its folder if it is not there.
 
     Args:
@@ -169,7 +186,7 @@ def write_manifest(folder: Path, recipe: dict, notes: dict) -> None:
     write_json(folder / NAME, content)
 
 
-def _flat(recipe: dict, prefix: str = '') -> dict:
+def _flat(recipe: Mapping[str, Any], prefix: str = '') -> dict:
     flat: dict = {}
     for key, value in recipe.items():
         name = f'{prefix}{key}'

@@ -10,17 +10,24 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmrca.checkpoint import dataset_metainfo, load_classifier
-from mmrca.datasets.images import IMAGE_SUFFIXES, image_ids, load_image, shrink
+from mmrca.datasets.images import (
+    IMAGE_SUFFIXES,
+    image_ids,
+    list_images,
+    load_image,
+    shrink,
+)
 from mmrca.inference import image_stages, infer_cams
 from mmrca.pseudo_labels.calibration import Calibrator
+from mmrca.pseudo_labels.inputs import ImageInfo
 from mmrca.pseudo_labels.labels import Labeller
 from mmrca.pseudo_labels.settings import read_settings
-from mmrca.pseudo_labels.writer import voc_palette
+from mmrca.pseudo_labels.writer import palette_of
 
 
 def photo_infos(
     folder: str | Path, outputs: Sequence[Path | None] = ()
-) -> list[dict]:
+) -> list[ImageInfo]:
     """List the images of a folder and its subfolders.
 
     Args:
@@ -36,19 +43,13 @@ def photo_infos(
             output would lie among them.
     """
     folder = Path(folder).absolute()
-    if not folder.is_dir():
-        raise FileNotFoundError(f'folder of photos {folder} does not exist')
+    names, _ = list_images(folder)
     for output in outputs:
         if output and output.is_relative_to(folder):
             raise ValueError(
                 f'{output} lies in the folder of photos, where the next run '
                 'would take labels for photos; give another folder'
             )
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob('*')
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    )
     if not names:
         raise FileNotFoundError(
             f'no image is in {folder}; images end in '
@@ -56,27 +57,17 @@ def photo_infos(
         )
     ids = image_ids({name: name for name in names})
     return [
-        dict(img_id=ids[name], img_path=str(folder / name), gt_label=None)
+        {'img_id': ids[name], 'img_path': str(folder / name), 'gt_label': None}
         for name in names
     ]
 
 
 def classes_and_palette(
     config: Config,
-) -> tuple[list[str], list[list[int]]]:
-    """Look up the classes of a config, and their colours.
-
-    Args:
-        config: With ``train_dataloader``.
-
-    Returns:
-        The classes, ``'background'`` first, and an RGB colour for each; of
-        PASCAL VOC's scheme if the config gives none.
-    """
+) -> tuple[list[str], Sequence[Sequence[int]]]:
+    """Look up the classes of a config's training set, and their colours."""
     metainfo = dataset_metainfo(config)
-    classes = list(metainfo['classes'])
-    palette = metainfo.get('palette') or voc_palette(len(classes))
-    return classes, palette
+    return list(metainfo['classes']), palette_of(metainfo)
 
 
 class PhotoLabels(NamedTuple):
@@ -123,9 +114,8 @@ class PhotoLabeller:
                 'pseudo_label.background.'
             )
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        classes, _ = classes_and_palette(cfg)
         self.model = load_classifier(cfg, str(checkpoint))
-        self.classes = classes[1:]
+        self.classes = list(dataset_metainfo(cfg)['classes'][1:])
         found = Calibrator(cfg, str(checkpoint), self.model, settings)
         self.thresholds = found.classes()
         if settings.auto:

@@ -70,6 +70,20 @@ def read_stamp(path: str | Path) -> str | None:
         return None
 
 
+def palette_of(metainfo: dict) -> Sequence[Sequence[int]]:
+    """Look up a data set's colours, PASCAL VOC's if it has none.
+
+    Raises:
+        ValueError: A colour is not a triple.
+    """
+    palette = metainfo.get('palette') or voc_palette(len(metainfo['classes']))
+    if any(np.shape(colour) != (3,) for colour in palette):
+        raise ValueError(
+            f'metainfo.palette {palette} must hold [R, G, B] for each class.'
+        )
+    return palette
+
+
 def voc_palette(count: int) -> list[list[int]]:
     """Give PASCAL VOC's colours for so many classes, black first.
 

@@ -65,14 +65,14 @@ def test_blanks_commas_and_quotes_in_names(tmp_path, name):
     [
         ('l.csv', '', 'is empty'),
         ('l.csv', 'a,cat\na,dog\n', 'line 2: image a is listed a second'),
-        ('l.csv', '"a\nb",cat\nc,cow\n', 'line 3: image c has the unknown'),
+        ('l.csv', '"a\nb",cat\nc,cow\n', "line 3: image c has 'cow'"),
         ('l.csv', ',cat\n', "line 1: the name '' must be a path"),
         ('l.csv', 'a,"cat\n', 'cannot be read: unexpected end of data'),
         ('l.json', '{}', 'is empty'),
         ('l.json', '{"a": ["cat"], "a": ["dog"]}', 'entry 2: image a is l'),
         ('l.json', '{"a": "cat"}', 'entry 1: image a must have a list'),
         ('l.json', '{"a": {"cat": 1}}', 'image a must have a list'),
-        ('l.json', '{"a": [["cat"]]}', r'unknown class .\[.cat.\]'),
+        ('l.json', '{"a": [["cat"]]}', r'image a has .\[.cat.\]'),
         ('l.json', '[["a", ["cat"]]]', 'must be a JSON object'),
         ('l.json', '{"a": ["cat"]', 'cannot be read: Expecting'),
         ('l.txt', '/etc/a cat\n', 'line 1: .* must be a path inside'),
@@ -80,7 +80,7 @@ def test_blanks_commas_and_quotes_in_names(tmp_path, name):
         ('l.txt', 'b/../../a cat\n', 'line 1: .* must be a path inside'),
     ],
 )
-def test_a_fault_is_one_sentence_that_says_where(tmp_path, name, text, says):
+def test_an_error_is_one_sentence_that_says_where(tmp_path, name, text, says):
     with pytest.raises(ValueError, match=says) as error:
         read(tmp_path, name, text)
     assert str(tmp_path / name) in str(error.value)
@@ -91,6 +91,12 @@ def test_another_encoding_is_named(tmp_path):
     (tmp_path / 'l.csv').write_bytes('bär,cat\n'.encode('cp1252'))
     with pytest.raises(ValueError, match='it must be UTF-8'):
         read_labels(tmp_path / 'l.csv', CLASSES)
+
+
+def test_several_unknown_classes_are_named_at_once(tmp_path):
+    lines = ''.join(f'{name} cow\n' for name in 'abcde')
+    with pytest.raises(ValueError, match=r'line 3: image c .* and 2 more'):
+        read(tmp_path, 'l.txt', lines, ('cat', 'dog'))
 
 
 def test_a_class_called_like_anothers_number_is_refused(tmp_path):

@@ -26,7 +26,7 @@ def test_labels_are_measured_over_labelled_and_over_all_pixels():
     share = dict(background=300 / 12, one=400 / 12, two=0)
     share['unlabelled'] = 500 / 12
     assert counts.share(CLASSES) == pytest.approx(share)
-    # Seven pixels with a truth: hits 3 and 2, one open, one 0 taken for 1.
+    # Seven pixels with a truth: hits 3 and 2, one unlabelled, one 0 as 1.
     third = pytest.approx(200 / 3)
     assert evaluate(counts.confusion, CLASSES) == {
         'mIoU_labelled': pytest.approx(100 * (3 / 4 + 2 / 3) / 2),

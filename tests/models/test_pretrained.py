@@ -92,8 +92,8 @@ def test_torchvisions_vgg16(tmp_path):
     vgg = torchvision.models.vgg
     layers = vgg.make_layers(vgg.cfgs['D'])
     state = {f'features.{k}': v for k, v in layers.state_dict().items()}
-    spare = {'classifier.6.bias': torch.zeros(1000)}
-    torch.save(state | spare, tmp_path / 'vgg16.pth')
+    unexpected = {'classifier.6.bias': torch.zeros(1000)}
+    torch.save(state | unexpected, tmp_path / 'vgg16.pth')
     assert_loaded(build(BACKBONES['vgg16'], tmp_path / 'vgg16.pth'), state)
 
 
@@ -138,8 +138,7 @@ def test_missing_weights_are_named(tmp_path):
     torch.save(state, tmp_path / 'part.pth')
     with pytest.raises(
         ValueError,
-        match=r'part\.pth lacks 2 weights, such as features\.0\.bias, '
-        r'features\.28\.weight, of VGG16',
+        match=r'part\.pth lacks .*features\.0\.bias, features\.28\.weight',
     ):
         build(BACKBONES['vgg16'], tmp_path / 'part.pth')
 
@@ -147,7 +146,7 @@ def test_missing_weights_are_named(tmp_path):
 def test_a_file_of_another_backbone_shows_its_names(tmp_path):
     torch.save(random_state(BACKBONES['resnet']), tmp_path / 'r18.pth')
     with pytest.raises(
-        ValueError, match=r'lacks 26 weights.* of VGG16; it holds conv1\.wei'
+        ValueError, match=r'lacks 26 weights.* of VGG16; .*conv1\.wei'
     ):
         build(BACKBONES['vgg16'], tmp_path / 'r18.pth')
 
@@ -196,7 +195,7 @@ BAD_FILES = {
         path.write_bytes(path.read_bytes()[:-500]),
     ),
     'list': lambda path: torch.save([torch.zeros(1)], path),
-    'figures': lambda path: torch.save(dict(lr=0.1), path),
+    'a number': lambda path: torch.save(dict(lr=0.1), path),
     'no weights': lambda path: torch.save(dict(state_dict={}), path),
     'plain pickle': lambda path: path.write_bytes(pickle.dumps(dict(a=1))),
     'code': write_mischief,

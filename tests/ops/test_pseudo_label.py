@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 
 from mmrca.ops.pseudo_label import (
     background_conflict,
-    background_constant,
     background_power,
     conflict,
     fuse,
     minimum_foreground,
 )
 
-OPEN = 255
+IGNORE = 255
 
 
 @st.composite
@@ -43,7 +42,7 @@ def slow_fuse(foreground, background, classes, margin):
             )
             labels[y, x] = ranked[0][1]
             if len(ranked) > 1 and ranked[0][0] - ranked[1][0] < margin:
-                labels[y, x] = OPEN
+                labels[y, x] = IGNORE
     return labels
 
 
@@ -72,38 +71,38 @@ def test_order_of_classes_does_not_matter(image, margin, random):
 def test_a_wider_margin_only_opens_pixels(image, one, other):
     narrow, wide = (fuse(*image, m) for m in sorted([one, other]))
     changed = narrow != wide
-    assert (wide[changed] == OPEN).all()
+    assert (wide[changed] == IGNORE).all()
 
 
 @settings(max_examples=30, deadline=None)
 @given(scored_images())
-def test_margin_zero_leaves_nothing_open(image):
+def test_margin_zero_labels_every_pixel(image):
     labels = fuse(*image, 0)
     assert set(labels.unique().tolist()) <= {0, *(c + 1 for c in image[2])}
 
 
 def test_margin_is_a_band_around_a_constant_threshold():
     cam = torch.tensor([[[0.0, 0.29, 0.31, 0.49, 0.51, 1.0]]])
-    labels = fuse(cam, background_constant(cam, 0.4), [6], 0.1)
-    assert labels.tolist() == [[0, 0, OPEN, OPEN, 7, 7]]
+    labels = fuse(cam, torch.full(cam.shape[1:], 0.4), [6], 0.1)
+    assert labels.tolist() == [[0, 0, IGNORE, IGNORE, 7, 7]]
 
 
-def test_two_classes_that_claim_a_pixel_leave_it_open():
+def test_two_classes_that_claim_a_pixel_leave_it_unlabelled():
     cam = torch.tensor([[[0.9, 0.9]], [[0.85, 0.2]]])
-    labels = fuse(cam, background_constant(cam, 0.3), [0, 1], 0.1)
-    assert labels.tolist() == [[OPEN, 1]]
+    labels = fuse(cam, torch.full(cam.shape[1:], 0.3), [0, 1], 0.1)
+    assert labels.tolist() == [[IGNORE, 1]]
 
 
 def test_equal_scores_go_to_the_background_then_to_the_first_class():
     cam = torch.tensor([[[0.5, 0.8]], [[0.5, 0.8]]])
-    labels = fuse(cam, background_constant(cam, 0.5), [3, 1], 0)
+    labels = fuse(cam, torch.full(cam.shape[1:], 0.5), [3, 1], 0)
     assert labels.tolist() == [[0, 4]]
 
 
 def test_no_class_means_background():
     cam = torch.zeros(0, 2, 3)
     for background in (
-        background_constant(cam, 0.4),
+        torch.full(cam.shape[1:], 0.4),
         background_power(cam, 4),
     ):
         assert fuse(cam, background, [], 1).tolist() == [[0, 0, 0]] * 2
@@ -115,28 +114,12 @@ def test_power_background():
     torch.testing.assert_close(background_power(cam, 3), expected)
 
 
-@pytest.mark.parametrize('threshold', [-0.1, 1.5, float('nan')])
-def test_bad_threshold(threshold):
-    with pytest.raises(ValueError, match='between 0 and 1'):
-        background_constant(torch.zeros(1, 2, 2), threshold)
-
-
-@pytest.mark.parametrize('alpha', [0, -1, float('nan')])
-def test_bad_alpha(alpha):
-    with pytest.raises(ValueError, match='must be positive'):
-        background_power(torch.zeros(1, 2, 2), alpha)
-
-
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         ({'classes': [0]}, r'\[2, 3, 4\] do not fit 1 classes'),
         ({'background': torch.zeros(3, 5)}, 'do not fit'),
         ({'foreground': torch.full((2, 3, 4), torch.nan)}, 'not finite'),
-        ({'classes': [1, 1]}, 'hold a number twice'),
-        ({'classes': [0, 254]}, 'must lie in 0..253'),
-        ({'margin': -0.1}, 'margin -0.1 must be between'),
-        ({'margin': float('nan')}, 'margin nan must be between'),
     ],
 )
 def test_bad_input_to_fuse(change, message):
@@ -189,8 +172,3 @@ def test_every_class_has_its_minimum_unless_a_later_one_takes_it(image, share):
         assert (found == short[-1] + 1).sum() >= wanted
     else:
         assert found.equal(before)
-
-
-def test_the_minimum_is_a_share():
-    with pytest.raises(ValueError, match='min_foreground 1'):
-        minimum_foreground(torch.zeros(1, 1), torch.zeros(0, 1, 1), [], 1.5)

@@ -246,25 +246,6 @@ def test_input_is_left_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ('image', 'scores', 'message'),
-    [
-        (np.zeros((4, 5, 3)), np.ones((2, 4, 5)), 'must be uint8'),
-        (np.zeros((4, 5), np.uint8), np.ones((2, 4, 5)), 'must be uint8'),
-        (np.zeros((4, 5, 3), np.uint8), np.ones((2, 5, 4)), 'do not fit'),
-        (np.zeros((4, 5, 3), np.uint8), -np.ones((2, 4, 5)), 'nonnegative'),
-        (
-            np.zeros((4, 5, 3), np.uint8),
-            np.full((2, 4, 5), np.nan),
-            'finite',
-        ),
-    ],
-)
-def test_bad_input(image, scores, message):
-    with pytest.raises(ValueError, match=message):
-        dense_crf(image, scores)
-
-
-@pytest.mark.parametrize(
     ('option', 'value'),
     [('bilateral_srgb', 0), ('backend', 'gpu'), ('iterations', 2.5)],
 )

@@ -177,7 +177,7 @@ def test_the_training_images_are_not_needed_for_photos(place):
 
 
 def test_bad_folders_of_photos(place):
-    with pytest.raises(FileNotFoundError, match='of photos'):
+    with pytest.raises(FileNotFoundError, match='none'):
         photo_infos(place.root / 'none')
     (place.root / 'none').mkdir()
     with pytest.raises(FileNotFoundError, match=r'no image is in .*\.jpg'):

@@ -54,7 +54,7 @@ def test_every_command_of_the_road_is_a_tool_with_its_inputs(demo, tmp_path):
         assert all(Path(config).is_file() for config in configs)
 
 
-def test_the_table_shows_every_figure(demo):
+def test_the_table_shows_every_metric(demo):
     keys = [
         'plain_cam',
         'rca_cam',

@@ -19,7 +19,7 @@ def tool(repo):
 
 @pytest.fixture
 def place(tmp_path):
-    """Masks and labels of four classes; some pixels open in either."""
+    """Masks and labels of four classes; some pixels unlabelled in either."""
     rng = np.random.default_rng(0)
     for folder in ('pred', 'gt'):
         (tmp_path / folder).mkdir()
@@ -32,7 +32,7 @@ def place(tmp_path):
 
 
 def measure(tool, place, *more):
-    out = place / 'figures.json'
+    out = place / 'metrics.json'
     split = ['--split', str(place / 'split.txt'), '--json', str(out)]
     tool.main([str(place / 'pred'), str(place / 'gt'), *split, *more])
     return json.loads(out.read_text())
@@ -46,8 +46,8 @@ def load(place, folder):
 
 
 def test_figures_are_those_of_mmsegmentation(tool, place, capsys):
-    figures = measure(tool, place, '--classes', str(place / 'classes.txt'))
-    # Its areas: right, union, prediction, truth; an open pixel is wrong.
+    metrics = measure(tool, place, '--classes', str(place / 'classes.txt'))
+    # Its areas: right, union, prediction, truth; an unlabelled pixel is wrong.
     areas = [
         IoUMetric.intersect_and_union(pred, mask, 4, 255)
         for pred, mask in zip(
@@ -61,15 +61,15 @@ def test_figures_are_those_of_mmsegmentation(tool, place, capsys):
     ).items():
         expected = 100 * (right.double() / below.double())
         for name, value in zip(names, expected.tolist(), strict=True):
-            ours = figures[key][name]
+            ours = metrics[key][name]
             assert ours == value or (ours is None and value != value)
     printed = capsys.readouterr().out
     assert 'school bus' in printed
-    assert f'{figures["mIoU_strict"]:.2f}' in printed
+    assert f'{metrics["mIoU_strict"]:.2f}' in printed
 
 
 def test_open_pixels_and_coverage_by_hand(tool, place):
-    figures = measure(tool, place)
+    metrics = measure(tool, place)
     pred, mask = (
         torch.stack(load(place, folder)).flatten() for folder in ('pred', 'gt')
     )
@@ -79,11 +79,11 @@ def test_open_pixels_and_coverage_by_hand(tool, place):
         ours, theirs = (pred == c) & decided, (mask == c) & decided
         iou = (ours & theirs).sum() / (ours | theirs).sum()
         ious.append(100 * iou.item())
-        assert figures['IoU_labelled'][str(c)] == pytest.approx(ious[-1])
-    assert figures['IoU_labelled']['2'] is None
-    assert figures['mIoU_labelled'] == pytest.approx(sum(ious) / 3)
+        assert metrics['IoU_labelled'][str(c)] == pytest.approx(ious[-1])
+    assert metrics['IoU_labelled']['2'] is None
+    assert metrics['mIoU_labelled'] == pytest.approx(sum(ious) / 3)
     share = decided.sum() / (mask != 255).sum()
-    assert figures['coverage'] == pytest.approx(100 * share.item())
+    assert metrics['coverage'] == pytest.approx(100 * share.item())
 
 
 @pytest.mark.parametrize(
@@ -110,4 +110,4 @@ def test_bad_input_is_named(tool, place, damage, said):
     damage(place)
     with pytest.raises((ValueError, OSError), match=said):
         measure(tool, place, '--classes', str(place / 'classes.txt'))
-    assert not (place / 'figures.json').exists()
+    assert not (place / 'metrics.json').exists()

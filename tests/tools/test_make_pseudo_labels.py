@@ -88,7 +88,7 @@ def figures_by_hand(labels, truths):
 
 
 @pytest.mark.parametrize('parts', ['plain', 'rca'])
-def test_labels_and_figures(tool, tmp_path, capsys, parts):
+def test_labels_and_metrics(tool, tmp_path, capsys, parts):
     place = Place(tmp_path, parts)
     tool.main(place.args('--cams', str(tmp_path / 'cams')))
 
@@ -121,12 +121,12 @@ def test_labels_and_figures(tool, tmp_path, capsys, parts):
     assert result['share'] == pytest.approx(share)
     assert 0 < share['unlabelled'] < 60
     assert (result['written'], result['kept']) == (4, 0)
-    for figure in [
+    for metric in [
         *found,
         result['against_masks']['cam']['mIoU_strict'],
         *share.values(),
     ]:
-        assert f'{figure:.2f}' in output
+        assert f'{metric:.2f}' in output
     for name in CLASSES:
         assert name in output
 
@@ -151,7 +151,7 @@ def test_power_is_the_background_cue(tool, place):
         assert (labels != label_by_hand(cams, cue, 0.05)).mean() < 0.01
 
 
-def test_crf_changes_labels_but_not_the_cams_figure(tool, place):
+def test_crf_changes_labels_but_not_the_metrics_of_cams(tool, place):
     tool.main(place.args('--cams', str(place.root / 'cams')))
     plain, cam = place.labels(), place.result()['against_masks']['cam']
     place.write_config(
@@ -183,7 +183,7 @@ def test_a_stopped_run_goes_on(tool, place, capsys):
         assert os.stat(place.out / f'{name}.png').st_mtime_ns == stamp
     changed = dict(written=2, kept=2)
     assert place.result() == {**result, **changed}
-    assert '2 images done, 2 kept' in capsys.readouterr().out
+    assert 'images done: 2, kept from before: 2' in capsys.readouterr().out
 
 
 def test_a_finished_run_is_left_as_it_is(tool, place):
@@ -211,7 +211,7 @@ def test_a_png_of_others_is_kept_and_named(tool, place, capsys):
     tool.main(place.args())
     result, output = place.result(), capsys.readouterr().out
     assert (result['kept'], result['edited']) == (4, ['c'])
-    assert '1 labels without our stamp were kept, such as c.png' in output
+    assert 'lack our stamp: 1, such as c.png' in output
     np.testing.assert_array_equal(place.labels()['c'], other)
     # One that cannot be measured is named by its file.
     Image.new('RGB', SIZES['c'][::-1]).save(place.out / 'c.png')
@@ -284,9 +284,9 @@ def test_initial_weights_are_no_part_of_the_recipe(tool, place):
 
 def test_without_masks_labels_are_made_all_the_same(tool, place, capsys):
     (place.root / 'SegmentationClass').rename(place.root / 'elsewhere')
-    tool.main(place.args('--json', str(place.root / 'figures/f.json')))
+    tool.main(place.args('--json', str(place.root / 'metrics/f.json')))
     assert len(place.labels()) == 4
-    result = json.loads((place.root / 'figures/f.json').read_text())
+    result = json.loads((place.root / 'metrics/f.json').read_text())
     assert result['against_masks'] is None
     assert not place.record.exists()
     assert 'no masks' in capsys.readouterr().out
@@ -390,7 +390,7 @@ def test_an_error_is_named_and_the_rest_goes_on(tool, place, capsys, case):
     result, output = place.result(), capsys.readouterr().out
     assert list(result['errors']) == ['b']
     assert re.search(message, result['errors']['b'])
-    assert f'1 images at fault:\n  {result["errors"]["b"]}' in output
+    assert f'cannot be used: 1\n  {result["errors"]["b"]}' in output
     assert (place.out / 'b.png').exists() == labelled
     assert result['written'] == 3 + labelled
     assert result['images'] == 3 + labelled

@@ -42,7 +42,7 @@ def read_instances(path: str) -> dict:
     """Read the file without the outlines, which are most of it.
 
     Raises:
-        ValueError: It is no instances file.
+        ValueError: It is not an instances file.
     """
 
     def forget_outline(entry: dict) -> dict:
@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = find_classes(content, categories, path)
     print(write_labels(args, args.images, found, classes, {}))
     crowds = sum(sum(shown.values()) for shown in found.values())
-    print(f'{crowds} labels rest on crowd regions alone')
+    print(f'labels that rest on crowd regions alone: {crowds}')
 
 
 if __name__ == '__main__':

@@ -51,7 +51,7 @@ def read_tasks(path: str) -> dict[str, list[str] | None]:
         has annotated it.
 
     Raises:
-        ValueError: The file is no such export, or annotations of an image or
+        ValueError: The file is another export, or annotations of an image or
             the questions that they answer differ.
     """
     tasks = read_json(path)
@@ -119,7 +119,7 @@ def find_files(folder: Path, words: Collection[str]) -> dict[str, str]:
         names[word] = files[0] if files else some[-1]
     twice = [n for n, count in Counter(names.values()).items() if count > 1]
     if twice:
-        raise ValueError(f'two tasks are of image {twice[0]}; keep one')
+        raise ValueError(f'two tasks have the image {twice[0]}; keep one')
     return names
 
 
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for word, name in names.items()
     )
     if bare:
-        print(f'{bare} images found without the prefix of an upload')
+        print(f'images found without the prefix of an upload: {bare}')
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from mmrca.checks import first_few
 from mmrca.datasets.images import find_images, image_ids, image_name
 from mmrca.datasets.label_list import (
     check_classes,
@@ -30,7 +31,6 @@ from mmrca.datasets.label_list import (
 
 _NO_CLASS = 'no class'
 _HELD_BACK = 10  # every tenth image with --val
-_NAMED = 3  # images a sentence names
 
 _Labels = dict[str, list[int]]
 _Found = Mapping[str, Collection[str]]
@@ -145,9 +145,9 @@ def choose_classes(
 
     Raises:
         FileNotFoundError: The file of ``--classes`` is missing.
-        ValueError: There are no classes, one cannot be used, OUT is there
-            already or of an unknown kind, or ``classes.txt`` says otherwise
-            than ``--classes``.
+        ValueError: There are no classes, one cannot be used, OUT exists
+            or has an unknown suffix, or ``classes.txt`` differs from
+            ``--classes``.
     """
     _check_out(args)
     own = [name for name in own if name not in (args.normal or ())]
@@ -185,7 +185,7 @@ def _check_out(args: Namespace) -> None:
             raise ValueError(f'{path} must end in .csv, .json or .txt')
         if path.exists() and not args.overwrite:
             raise ValueError(
-                f'{path} is there already: give another name, or --overwrite'
+                f'{path} exists: give another name, or --overwrite'
             )
     if args.val and (args.val.parent, args.val.stem) == (
         args.out.parent,
@@ -247,10 +247,10 @@ def write_labels(
     _check_unicode([*files.values(), *skipped], folder)
     kept = [name for name in labels if name not in skipped]
     if missing and not (kept and args.skip_missing):
+        gone = [f'{name} ({why})' for name, why in missing.items()]
         raise FileNotFoundError(
             f'{len(missing)} of {len(labels)} images are missing: '
-            f'{_some([f"{name} ({why})" for name, why in missing.items()])}; '
-            'add them, or leave them out by --skip-missing'
+            f'{first_few(gone)}; add them, or leave them out by --skip-missing'
         )
     if not any(labels[name] for name in kept):
         raise ValueError(f'no image in {folder} has a class: nothing to write')
@@ -393,8 +393,8 @@ def _check_blanks(path: Path, entries: _Labels) -> None:
     blank = [image for image in entries if len(image.split()) > 1]
     if blank:
         raise ValueError(
-            f'{path}: {len(blank)} images have a blank in their name, such '
-            f"as '{blank[0]}'; write a .csv or .json list"
+            f'{path}: names with a blank: {len(blank)}, such as '
+            f"'{blank[0]}'; write a .csv or .json list"
         )
 
 
@@ -411,7 +411,7 @@ def _summary(
     for (path, entries), count in zip(lists.items(), counts, strict=True):
         normal = sum(not cs for cs in entries.values())
         lines.append(
-            f'wrote {path}: {len(entries)} images, {count.total()} labels'
+            f'wrote {path}: images: {len(entries)}, labels: {count.total()}'
             + (f', normal images: {normal}' if normal else '')
         )
     width = max(map(len, ['class', *classes]))
@@ -430,7 +430,7 @@ def _summary(
             if reason == _NO_CLASS
             else ''
         )
-        lines.append(f'  {number} {reason}: {_some(names)}{hint}')
+        lines.append(f'  {number} {reason}: {first_few(names)}{hint}')
     return '\n'.join(lines)
 
 
@@ -466,8 +466,3 @@ def _one_letter_apart(one: str, other: str) -> bool:
 def _plain(name: str) -> str:
     letters = unicodedata.normalize('NFKD', name).casefold()
     return ''.join(c for c in letters if c.isalnum())
-
-
-def _some(names: Sequence[str]) -> str:
-    more = ', ...' if len(names) > _NAMED else ''
-    return ', '.join(names[:_NAMED]) + more

@@ -26,7 +26,7 @@ from list_writer import (
 from mmrca.cli import run
 from mmrca.datasets.images import image_ids, list_images
 from mmrca.datasets.label_list import read_images
-from mmrca.datasets.masks import read_class_map
+from mmrca.datasets.masks import check_shown, read_class_map
 from mmrca.ops.pseudo_label import IGNORE_INDEX
 from mmrca.progress import progress
 
@@ -59,7 +59,7 @@ def list_masks(
 
     Raises:
         FileNotFoundError: The folder, the list or a mask is missing.
-        ValueError: There is no PNG, or two of one image.
+        ValueError: There is no PNG, or an image has two.
     """
     if chosen is not None:
         return read_images(chosen, folder), {}
@@ -81,22 +81,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     classes = choose_classes(args, (), args.masks)
     masks, skipped = list_masks(args.masks, args.list)
-    labels, empty = {}, 0
+    labels: dict[str, list[str]] = {}
+    seen: set[int] = set()
     for name, file in progress(masks.items(), 'masks', len(masks)):
         picture = read_class_map(args.masks / file, 'mask', len(classes) + 1)
         values = [v for v in np.unique(picture).tolist() if v]
+        seen.update(values)
         labels[name] = [classes[v - 1] for v in values if v != IGNORE_INDEX]
         # Ignored pixels may be of a class, so the image may not be normal.
         if values == [IGNORE_INDEX]:
             del labels[name]
-            empty += 1
             skipped[name] = 'no class but ignored pixels (255)'
-    if not any(labels.values()):
-        raise ValueError(
-            f'{args.masks}: no mask holds a class, {empty} of {len(masks)} '
-            'hold only 0 and 255; 0 is the background, 255 is ignored, so '
-            'draw class c (from 0) as c + 1'
-        )
+    check_shown(seen, f'mask in {args.masks}')
     print(write_labels(args, args.images, labels, classes, skipped))
 
 

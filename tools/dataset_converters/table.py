@@ -14,7 +14,7 @@ names the image, with or without suffix; any of these may follow:
   or a count where the image shows it; 0, -, no, false or nothing where not.
 
 A first row that names no image, and no class of the other rows, is taken as
-the header. If the table has other columns, too, say which to read:
+the header. If the table has other columns, say which to read:
 ``--columns photo tags``. Numbers, dates and words such as ``true`` are never
 class names.
 
@@ -38,6 +38,7 @@ from list_writer import (
     write_labels,
 )
 
+from mmrca.checks import first_few
 from mmrca.cli import existing_file, run
 from mmrca.datasets.images import IMAGE_SUFFIXES, find_images
 
@@ -182,12 +183,17 @@ def read_cells(path: str, header: list[str], rows: _Rows) -> list[Cell]:
         ValueError: A row has no image.
     """
     cells = []
+    nameless = [
+        f"row {number} before '{' '.join(texts)}'"
+        for number, (image, *texts) in rows.items()
+        if not image
+    ]
+    if nameless:
+        raise ValueError(
+            f'{path} has no image in {first_few(nameless)}; name it, or '
+            'remove the row'
+        )
     for number, (image, *texts) in rows.items():
-        if not image:
-            raise ValueError(
-                f"{path} row {number} has no image before '{' '.join(texts)}'"
-                '; name it, or remove the row'
-            )
         for c, text in enumerate(texts or [''], 1):
             column = (header[c] if c < len(header) else '') or str(c + 1)
             where = f"{path} row {number}, column '{column}':"
@@ -277,7 +283,7 @@ def check_columns(
         counts = [_count(c.text) or 0 for c in cells if c.column == name]
         numbered = counts == [counts[0] + i for i in range(len(counts))]
         sizes = numbered or min(counts, default=0) > 0
-        # A single column may as well hold the numbers of classes.
+        # A single column may hold the numbers of classes instead.
         odd = (sizes and not picked) or len(columns) == 1
         if max(counts, default=0) > 1 and odd:
             raise ValueError(
@@ -301,6 +307,13 @@ def find_classes(
         ValueError: A mark is neither yes nor no, or its column has no name.
     """
     labels: dict[str, list[str]] = {}
+    odd = [cell for cell in cells if marks and _says_yes(cell) is None]
+    if odd:
+        rest = f' (and {len(odd) - 1} more)' if odd[1:] else ''
+        raise ValueError(
+            f"{odd[0].where} '{odd[0].text}' is neither yes (1, x, true, a "
+            f'count) nor no (0, -, false, empty){rest}; correct it, or {PICK}'
+        )
     for cell in cells:
         shown = labels.setdefault(cell.image, [])
         if not marks:
@@ -310,16 +323,13 @@ def find_classes(
     return labels
 
 
-def _says_yes(cell: Cell) -> bool:
+def _says_yes(cell: Cell) -> bool | None:
+    """Tell yes from no; None for another word."""
     word = cell.text.casefold()
     count = _count(word)
-    yes, no = word in YES or bool(count), word in NO or count == 0
-    if not (yes or no):
-        raise ValueError(
-            f"{cell.where} '{cell.text}' is neither yes (1, x, true, a count) "
-            f'nor no (0, -, false, empty); correct it, or {PICK}'
-        )
-    return yes
+    if word in YES or count:
+        return True
+    return False if word in NO or count == 0 else None
 
 
 def _class_of(cell: Cell, header: list[str]) -> str:
@@ -353,7 +363,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(write_labels(args, args.images, labels, classes, {}))
     twice = sum(len(shown) - len(set(shown)) for shown in labels.values())
     if twice:
-        print(f'{twice} labels stood in the table twice')
+        print(f'labels that stood in the table twice: {twice}')
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ Usage:
 The list of images may be one of VOC's own (ImageSets/Segmentation/train.txt),
 DeepLab's list of the 10,582 images with SBD's (``/JPEGImages/ID.jpg
 /SegmentationClassAug/ID.png``), or begin its lines with the image's name in
-any other way. VOC has an XML file for the images of SBD, too.
+any other way. VOC also has XML files for the images of SBD.
 
 Objects that VOC marks as difficult count as any other: they are in the
 picture. How many labels rest on them alone is printed. Images without any
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     print(write_labels(args, args.root / 'JPEGImages', labels, classes, {}))
     difficult = sum(sum(found.values()) for found in labels.values())
-    print(f'{difficult} labels rest on objects marked as difficult alone')
+    print(f'labels that rest on difficult objects alone: {difficult}')
 
 
 if __name__ == '__main__':

@@ -50,47 +50,42 @@ class MemoryBankHook(Hook):
 
         Raises:
             ValueError: The model has no memory, or its rows are another
-                data set's.
-            TypeError: The data set assigns no rows.
+                data set's, or it assigns none.
         """
-        self.memory = self._find_memory(runner)
-        dataset = unwrap_dataset(runner.train_dataloader.dataset)
-        if not hasattr(dataset, 'row_class'):
-            raise TypeError(
-                'train_dataloader.dataset must be an '
-                'mmrca.ImageLevelDataset, which assigns memory rows, not '
-                f'{type(dataset).__name__}.'
-            )
-        self.memory.bind(
-            dataset.row_class,
-            dataset.fingerprint,
-            runner.train_dataloader.batch_size,
-            runner.seed,
-            dataset.labels_per_image,
-        )
-        self._passed = torch.zeros(2, device=self.memory.rows.device)
-        loggers = [h for h in runner.hooks if isinstance(h, LoggerHook)]
-        self._log_interval = loggers[0].interval if loggers else 0
-        rows = self.memory.rows
-        runner.logger.info(
-            f'Region memory: {len(rows)} rows x {rows.shape[1]} channels, '
-            f'{rows.numel() * rows.element_size() / 2**20:.1f} MB'
-        )
-
-    @staticmethod
-    def _find_memory(runner: Runner) -> RegionMemory:
         memory = getattr(unwrap(runner.model), 'memory', None)
         if memory is None:
             raise ValueError(
                 'MemoryBankHook needs a model with a memory: set '
                 'model.memory or remove the hook from the config.'
             )
-        return memory
+        dataset = unwrap_dataset(runner.train_dataloader.dataset)
+        if not hasattr(dataset, 'row_class'):
+            raise ValueError(
+                'train_dataloader.dataset must be an '
+                'mmrca.ImageLevelDataset, which assigns memory rows, not '
+                f'{type(dataset).__name__}.'
+            )
+        memory.bind(
+            dataset.row_class,
+            dataset.fingerprint,
+            runner.train_dataloader.batch_size,
+            runner.seed,
+            dataset.labels_per_image,
+        )
+        self.memory: RegionMemory = memory
+        self._passed = torch.zeros(2, device=memory.rows.device)
+        loggers = [h for h in runner.hooks if isinstance(h, LoggerHook)]
+        self._log_interval = loggers[0].interval if loggers else 0
+        count, channels = memory.rows.shape
+        runner.logger.info(
+            f'Region memory: {count} rows x {channels} channels, '
+            f'{memory.rows.nbytes / 2**20:.1f} MB'
+        )
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Open the contrast after the warm-up and seed the mixup."""
+        """Start the contrast after the warm-up and seed the mixup."""
         period = runner.epoch if self.by_epoch else runner.iter
         self.memory.contrast_active.fill_(period >= self.warm_up)
         # Seeded anew each iteration, so a resumed run draws what an
@@ -133,10 +128,9 @@ class MemoryBankHook(Hook):
         passed, seen = self._passed.tolist()
         self._passed.zero_()
         filled, age = self.memory.state(runner.iter)
-        metrics = dict(
-            memory_filled=filled,
-            memory_age=age,
-            gate_passed=passed / max(seen, 1),
-        )
-        for name, value in metrics.items():
+        for name, value in (
+            ('memory_filled', filled),
+            ('memory_age', age),
+            ('gate_passed', passed / max(seen, 1)),
+        ):
             runner.message_hub.update_scalar(f'train/{name}', value)

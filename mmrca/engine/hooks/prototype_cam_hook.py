@@ -22,8 +22,8 @@ class PrototypeCAMHook(Hook):
 
     The trained weights are saved first; then the last checkpoint gets the
     prototypes, and the validation that follows uses them. Earlier
-    checkpoints do not have them. Of a training that is stopped early there
-    is no last iteration.
+    checkpoints do not have them. A training that is stopped early gets no
+    prototypes.
 
     Args:
         region: Share of a map's maximum that a class's cells exceed.

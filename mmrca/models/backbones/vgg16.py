@@ -3,6 +3,8 @@
 Shape shorthand: N images, H x W pixels.
 """
 
+from typing import Any
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -63,7 +65,9 @@ class VGG16(BaseModule):
         """
         return (self.features(inputs),)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
         """Take mmpretrain's names, which count conv and ReLU as one layer."""
         theirs = 0
         for ours, layer in enumerate(self.features):
