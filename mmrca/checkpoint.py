@@ -1,5 +1,6 @@
 """Every way weights come in: safely, and whole or not at all."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
@@ -193,7 +195,8 @@ def load_classifier(config: Config, checkpoint: str) -> 'RCA':
         checkpoint: File written in training.
 
     Returns:
-        The model in eval mode, on the GPU if there is one.
+        The model for inference: in eval mode, on the GPU if there is one,
+        batch norms folded into the backbone's convolutions.
 
     Raises:
         ValueError: If config, checkpoint and data set are not of the same
@@ -224,8 +227,25 @@ def load_classifier(config: Config, checkpoint: str) -> 'RCA':
             'when the prototype CAM is filled; train to the end and take the '
             'last checkpoint'
         )
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return model.to(device).eval()
+    _fold_batch_norms(model.eval())
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+@torch.no_grad()
+def _fold_batch_norms(model: 'RCA') -> None:
+    """Fold the backbone's batch norms, unless its maps would change."""
+    # mmcv pairs layers by the order of their names. In someone's own backbone
+    # that need not be the order they are called in.
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator())
+    try:
+        folded = fuse_conv_bn(copy.deepcopy(model.backbone))
+        maps, same = (m(image) for m in (model.backbone, folded))
+    except RuntimeError:  # channels do not fit, or the image is too small
+        return
+    if not isinstance(maps, torch.Tensor):
+        maps, same = maps[-1], same[-1]
+    if torch.allclose(maps, same, rtol=1e-3, atol=1e-3 * maps.abs().max()):
+        model.backbone = folded
 
 
 def _check_classes(

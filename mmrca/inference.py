@@ -52,6 +52,7 @@ def infer_cams(
     scales: Sequence[float],
     flip: bool,
     thresholds: Tensor | None = None,
+    amp: bool = False,
 ) -> list[Cams]:
     """Compute the CAMs of images of one size, all in one forward per scale.
 
@@ -67,6 +68,7 @@ def infer_cams(
         scales: Factors of the image's size, each > 0, at least one.
         flip: Whether mirror images take part.
         thresholds: [L] in 0..1: from which score on a class is predicted.
+        amp: Whether the network runs in mixed precision.
 
     Returns:
         One entry per image.
@@ -77,7 +79,9 @@ def infer_cams(
     """
     _check(model, images, classes, scales)
     model.eval()
-    views = [_view(model, images, scale, flip) for scale in scales]
+    device = next(model.parameters()).device.type
+    with torch.autocast(device, enabled=amp):
+        views = [_view(model, images, scale, flip) for scale in scales]
     means = torch.stack([view.head.float().mean((-2, -1)) for view in views])
     means = means.unflatten(1, (1 + flip, len(images)))
     scores = means.mean((0, 1)).sigmoid().cpu()

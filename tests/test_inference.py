@@ -211,6 +211,16 @@ def test_thin_images(model, shape):
     assert 0 <= cams.min() <= cams.max() <= 1
 
 
+def test_mixed_precision_changes_little(model):
+    given = [random_image()], [[0, 1]], [1.0], True
+    exact, low = infer_cams(model, *given), infer_cams(model, *given, amp=True)
+    for maps, others in zip(exact[0].maps, low[0].maps, strict=True):
+        assert not maps.equal(others)
+        # bfloat16 has 8 bits; a dozen layers add up their rounding.
+        error = (maps.float() - others.float()).abs().max()
+        assert error < 0.05 * maps.float().max()
+
+
 def test_no_class_gives_no_map(model):
     assert image_cams(model, random_image(), [], [1.0], True).shape == (
         0, 40, 56,

@@ -64,7 +64,7 @@ def make_pseudo_labels(
     overwrite: bool = False,
     strict: bool = False,
     workers: int | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
 ) -> Result:
     """Label every image of ``train_dataloader.dataset``, or of a folder.
 
@@ -88,7 +88,8 @@ def make_pseudo_labels(
             in ``cams_dir`` of another recipe, first.
         strict: Stop at the first image that cannot be labelled or measured.
         workers: Threads; by default one for each core.
-        batch_size: Images of one size that go through the model together.
+        batch_size: Images of one size that go through the model together; by
+            default 8 on a GPU and 1 without.
 
     Returns:
         What the record holds.
@@ -101,6 +102,10 @@ def make_pseudo_labels(
     """
     settings = read_settings(config)
     workers = default_workers() if workers is None else workers
+    on_gpu = torch.cuda.is_available()
+    batch_size = (8 if on_gpu else 1) if batch_size is None else batch_size
+    if settings.amp and not on_gpu:
+        raise ValueError('--amp (pseudo_label.amp) needs a GPU; leave it out.')
     if workers < 0:
         raise ValueError(f'--workers must be 0 or more, not {workers}.')
     init_default_scope(config.get('default_scope', 'mmseg'))
@@ -262,7 +267,8 @@ def _without_init(model: dict) -> dict:
 
 def _cams_recipe(recipe: Recipe) -> Recipe:
     """Leave out what CAMs do not depend on."""
-    kept = {key: recipe['pseudo_label'][key] for key in ('scales', 'flip')}
+    needed = ('scales', 'flip', 'amp')
+    kept = {key: recipe['pseudo_label'][key] for key in needed}
     return {**recipe, 'pseudo_label': kept}
 
 

@@ -143,6 +143,7 @@ class PhotoLabeller:
             settings.scales,
             settings.flip,
             self.thresholds,
+            settings.amp,
         )
         if self.labeller.needs_stages:
             stages = [s[0].cpu() for s in image_stages(self.model, [image])]

@@ -235,6 +235,7 @@ class Pipeline:
             settings.scales,
             settings.flip,
             self.job.thresholds,
+            settings.amp,
         )
         if self.job.cams_dir:
             for item, one in zip(items, cams, strict=True):

@@ -32,6 +32,7 @@ class Settings:
             and the background cue disagree.
         min_foreground: Share of the pixels that each class of the image
             has at least, in 0..1.
+        amp: Whether the network runs in mixed precision, on a GPU only.
     """
 
     scales: Annotated[
@@ -44,6 +45,7 @@ class Settings:
     conflict: Share | None = None
     background_conflict: bool = False
     min_foreground: Share = 0.0
+    amp: bool = False
 
     @property
     def auto(self) -> bool:
