@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = rehearse(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=2) + '\n')
-    print('\n'.join(f'{k:42}{v}' for k, v in result.items()))
+    print('\n'.join(f'{k:46}{v}' for k, v in result.items()))
 
 
 def rehearse(args: argparse.Namespace) -> dict[str, object]:
