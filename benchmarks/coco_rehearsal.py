@@ -254,7 +254,8 @@ class TakeTurns(Hook):
         if runner.iter < self.last:
             self.peak = peak()
         if runner.iter % 10 == 9:
-            text = f'{runner.experiment_name}: {runner.iter + 1} iterations'
+            kind = Path(runner.work_dir).name
+            text = f'{kind}: {runner.iter + 1} iterations'
             print(text, flush=True)
         self.other.release()
 
