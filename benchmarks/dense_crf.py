@@ -1,7 +1,7 @@
 """The dense CRF beside pydensecrf: same labels, and at what cost?
 
-    python benchmarks/dense_crf.py                    # generated pictures
-    python benchmarks/dense_crf.py PHOTO.jpg ...      # these photographs
+    python -m benchmarks.dense_crf                    # generated pictures
+    python -m benchmarks.dense_crf PHOTO.jpg ...      # these photographs
 
 Every image is refined by all in turn, so that a busy machine slows all of
 them; ratios are taken image by image and given as the median and, in
@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from benchmarks.timing import clock, ratio
 from mmrca.pseudo_labels.dense_crf import DenseCRF
 
 LABELS = (2, 3, 4, 21)
@@ -107,23 +108,25 @@ def compare(images: list[np.ndarray], labels: int) -> None:
     }
     for way in ways.values():  # compiles
         way(images[0], rough_scores(images[0], labels))
-    ratios: dict[str, list] = {name: [] for name in ways}
+    costs: dict[str, list] = {name: [] for name in (*ways, 'theirs')}
     equal: dict[str, list] = {name: [] for name in ways}
     worst = dict.fromkeys(ways, 0.0)
     changed = []
     for image in images:
         scores = rough_scores(image, labels)
         theirs, cost = timed(by_pydensecrf, image, scores)
+        costs['theirs'].append(cost)
         changed.append((theirs.argmax(0) != scores.argmax(0)).mean())
         for name, way in ways.items():
             ours, own_cost = timed(way, image, scores)
-            ratios[name].append(own_cost / cost)
+            costs[name].append(own_cost)
             equal[name].append((ours.argmax(0) == theirs.argmax(0)).mean())
             worst[name] = max(worst[name], np.abs(ours - theirs).max())
     print(f'{labels} labels; the CRF changes {100 * np.mean(changed):.1f} %')
     for name in ways:
+        share = ratio(costs[name], costs['theirs'])
         print(
-            f'  {name:16}{spread(ratios[name])} of the CPU time of '
+            f'  {name:16}{share} of the CPU time of '
             f'pydensecrf, equal labels {100 * np.mean(equal[name]):.4f} % '
             f'(worst image {100 * min(equal[name]):.4f} %), '
             f'probabilities within {worst[name]:.1e}'
@@ -132,15 +135,9 @@ def compare(images: list[np.ndarray], labels: int) -> None:
 
 def timed(crf: Callable, *args: np.ndarray) -> tuple[np.ndarray, float]:
     """Return what the call returns, and its CPU seconds."""
-    start = time.thread_time()
+    start = clock('cpu')
     result = crf(*args)
-    return result, time.thread_time() - start
-
-
-def spread(values: list) -> str:
-    """Write median and quartiles."""
-    low, middle, high = np.percentile(values, (25, 50, 75))
-    return f'{middle:.2f} ({low:.2f}-{high:.2f})'
+    return result, clock('cpu') - start
 
 
 def thread(
@@ -148,16 +145,15 @@ def thread(
 ) -> None:
     """Print how much faster all images are done by several threads."""
     work = [(image, rough_scores(image, 3)) for image in images]
-    gains = []
+    seconds: dict[int, list[float]] = {1: [], threads: []}
     for _ in range(5):
-        seconds = []
-        for count in (1, threads):
+        for count, spent in seconds.items():
             with ThreadPoolExecutor(count) as pool:
                 start = time.perf_counter()
                 list(pool.map(lambda pair: crf(*pair), work))
-                seconds.append(time.perf_counter() - start)
-        gains.append(seconds[0] / seconds[1])
-    print(f'{name}: {threads} threads are {spread(gains)} times as fast as 1')
+                spent.append(time.perf_counter() - start)
+    gain = ratio(seconds[1], seconds[threads])
+    print(f'{name}: {threads} threads are {gain} times as fast as 1')
 
 
 if __name__ == '__main__':

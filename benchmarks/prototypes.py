@@ -1,6 +1,6 @@
 """Show what the prototypes of a prototype CAM stand for.
 
-    python benchmarks/prototypes.py CONFIG CHECKPOINT OUT.png
+    python -m benchmarks.prototypes CONFIG CHECKPOINT OUT.png
 
 A row for each of the config's first images: the prototype that each cell is
 most like, among those of the image's classes, in colours, and of the

@@ -1,6 +1,6 @@
 """Labels from the pipeline beside labels from a straightforward script.
 
-    python benchmarks/pseudo_labels.py CONFIG CHECKPOINT
+    python -m benchmarks.pseudo_labels CONFIG CHECKPOINT
 
 The script does what is usually found: one image and one view a forward, the
 maps of all classes brought to the image's size, pydensecrf over all labels in
@@ -29,6 +29,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import interpolate
 
+from benchmarks.timing import Ratio, ratio
 from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
 from mmrca.datasets.masks import read_class_map
@@ -83,21 +84,24 @@ def main(argv: Sequence[str] | None = None) -> None:
             root / 'ours',
             None,
         )
-        ratios = compare(job, model, turns, args.workers)
+        gain = compare(job, model, turns, args.workers)
         # All images at once: start and end of the queue count less.
-        gains = [
-            by_pipeline(job, model, items, 1)
-            / by_pipeline(job, model, items, args.workers)
-            for _ in turns
-        ]
+        alone, together = zip(
+            *(
+                [by_pipeline(job, model, items, n) for n in (1, args.workers)]
+                for _ in turns
+            ),
+            strict=True,
+        )
         equal = agreement(root, items)
         shares(job, model, turns[0])
     print(
-        f'{len(items)} images of {SIDE} pixels: {spread(ratios)} times the '
+        f'{len(items)} images of {SIDE} pixels: {gain} times the '
         f'images a second, equal labels {100 * np.mean(equal):.3f} % '
         f'(worst image {100 * min(equal):.3f} %)'
     )
-    print(f'{args.workers} threads: {spread(gains)} times the speed of 1')
+    gain = ratio(alone, together)
+    print(f'{args.workers} threads: {gain} times the speed of 1')
 
 
 def enlarged(config: Config, root: Path, count: int) -> Iterator[LabelInput]:
@@ -125,25 +129,26 @@ def compare(
     model: nn.Module,
     turns: Sequence[Sequence[LabelInput]],
     workers: int,
-) -> list[float]:
+) -> Ratio:
     """Label the images of each turn in both ways.
 
     Returns:
-        The ratios of images a second.
+        The ratio of images a second.
     """
-    ratios = []
+    script_seconds, own_seconds = [], []
     for turn in turns:
         start = time.perf_counter()
         script(job, model, turn)
         theirs = (time.perf_counter() - start) / len(turn)
         ours = by_pipeline(job, model, turn, workers)
-        ratios.append(theirs / ours)
+        script_seconds.append(theirs)
+        own_seconds.append(ours)
         print(
             f'images a second: script {1 / theirs:.2f}, '
             f'pipeline {1 / ours:.2f}',
             flush=True,
         )
-    return ratios
+    return ratio(script_seconds, own_seconds)
 
 
 def by_pipeline(
@@ -158,7 +163,12 @@ def by_pipeline(
 
 
 @torch.no_grad()
-def script(job: Job, model: nn.Module, items: Sequence[LabelInput]) -> None:
+def script(
+    job: Job,
+    model: nn.Module,
+    items: Sequence[LabelInput],
+    backend: str = 'pydensecrf',
+) -> None:
     """Label and evaluate the way a short script does."""
     folder, count = job.out_dir.parent / 'script', model.num_classes
     cams = {}
@@ -185,7 +195,7 @@ def script(job: Job, model: nn.Module, items: Sequence[LabelInput]) -> None:
         scores = np.concatenate(
             [np.full((1, *item.size), 0.3, np.float32), total.numpy()]
         )
-        crf = DenseCRF(backend='pydensecrf')
+        crf = DenseCRF(backend=backend)
         refined = crf(image[..., ::-1], torch.from_numpy(scores))
         found = refined.numpy().argmax(0).astype(np.uint8)
         Image.fromarray(found).save(folder / f'{item.img_id}.png')
@@ -245,11 +255,6 @@ def shares(job: Job, model: nn.Module, items: Sequence[LabelInput]) -> None:
     for name in stages:
         rate, share = len(items) / spent[name], 100 * spent[name] / total
         print(f'  {name:13}{rate:8.1f}{share:6.0f} %')
-
-
-def spread(values: Sequence[float]) -> str:
-    """Write median, lowest and highest."""
-    return f'{np.median(values):.1f} ({min(values):.1f}-{max(values):.1f})'
 
 
 if __name__ == '__main__':
