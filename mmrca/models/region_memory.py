@@ -279,19 +279,18 @@ class RegionMemory(nn.Module):
         inertia = old.new_zeros(1)
         counts = self.row_class[self.filled].bincount(minlength=len(old))
         shares = share_classes(counts.tolist(), get_world_size())
-        own = had.new_zeros(len(old))
-        own[shares[get_rank()]] = True
-        points, masks = group_rows(
-            self.rows,
-            self.row_class,
-            self.filled & own[self.row_class],
-            len(old),
-        )
         for kind in shares[get_rank()]:
+            # One class at a time: a copy of all rows would be too much.
+            points, masks = group_rows(
+                self.rows,
+                self.row_class,
+                self.filled & (self.row_class == kind),
+                len(old),
+            )
             warm = slice(kind, kind + 1) if self.warm_start else None
             centers, valid, own_inertia = self.kmeans(
-                [points[kind]],
-                [masks[kind]],
+                points[kind : kind + 1],
+                masks[kind : kind + 1],
                 old.shape[1],
                 # Its own, so a class's result does not depend on who has it.
                 Generator().manual_seed(seed * len(old) + kind),

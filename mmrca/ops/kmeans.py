@@ -76,65 +76,71 @@ def squared_distances(points: Tensor, centers: Tensor) -> Tensor:
 
 
 def _draw(weight: Tensor, generator: Generator) -> Tensor:
-    """Draw one index of each row with probability ~ weight [B, P]."""
+    """Draw an index with probability ~ weight [P]."""
     noise = torch.rand(
         weight.shape, generator=generator, dtype=torch.float64
     ).to(weight.device)
     # The race of exponentials; equal to a draw from the normalised weights.
     # In float32 the noise could round to 1, whose logarithm divides by 0.
-    return (weight / -noise.log()).argmax(dim=1)
+    return (weight / -noise.log()).argmax()
 
 
-def seed_centers(
-    points: Tensor, mask: Tensor, num_clusters: int, generator: Generator
+class _Points:
+    """Points of one set, and what their distances need again and again.
+
+    Args:
+        points: [P, D].
+    """
+
+    def __init__(self, points: Tensor) -> None:
+        self.points = points
+        # Distances far from the origin would drown in the rounding of norms.
+        self._origin = points.mean(dim=0)
+        self._shifted = points - self._origin
+        self._norms = self._shifted.square().sum(dim=1)[:, None]
+
+    def distances(self, centers: Tensor) -> Tensor:
+        """Squared distances [P, K] to centers [K, D]."""
+        centers = centers - self._origin
+        norms = self._norms + centers.square().sum(dim=1)
+        return norms.addmm_(self._shifted, centers.T, alpha=-2).clamp_(min=0)
+
+
+def _seed_centers(
+    points: _Points, num_clusters: int, generator: Generator
 ) -> Tensor:
-    """k-means++ start: each next centre far from those already chosen.
+    """k-means++ start [K, D]: each next centre far from those chosen.
 
     Of several draws the one that serves the points best is taken, which
     makes the start worth several restarts.
-
-    Args:
-        points: [B, P, D].
-        mask: Boolean [B, P].
-        num_clusters: K.
-        generator: CPU generator of the draws.
-
-    Returns:
-        [B, K, D]; centres beyond a set's number of points are arbitrary.
     """
-    sets = torch.arange(len(points), device=points.device)
     tries = 2 + int(math.log(num_clusters))
-    nearest = mask.to(points.dtype)
+    nearest = torch.ones_like(points.points[:, 0])
     centers: list[Tensor] = []
     for _ in range(num_clusters):
         drawn = [_draw(nearest, generator) for _ in range(tries)]
-        candidates = points[sets[:, None], torch.stack(drawn, dim=1)]
-        distance = squared_distances(points, candidates) * mask[..., None]
+        candidates = points.points[torch.stack(drawn)]
+        distance = points.distances(candidates)
         if centers:
-            distance = torch.minimum(distance, nearest[..., None])
-        best = distance.sum(dim=1).argmin(dim=1)
-        centers.append(candidates[sets, best])
-        nearest = distance[sets, :, best]
-    return torch.stack(centers, dim=1)
+            distance = torch.minimum(distance, nearest[:, None])
+        best = distance.sum(dim=0).argmin()
+        centers.append(candidates[best])
+        nearest = distance[:, best]
+    return torch.stack(centers)
 
 
-def _move_centers(
-    points: Tensor, mask: Tensor, centers: Tensor, used: Tensor
-) -> Tensor:
+def _move_centers(points: _Points, centers: Tensor) -> Tensor:
     """One Lloyd step; an empty cluster restarts at the worst-served point."""
-    distance = squared_distances(points, centers)
-    distance = distance.masked_fill(~used[:, None], torch.inf)
-    nearest, owner = distance.min(dim=2)
-    nearest = torch.where(mask, nearest, -torch.ones_like(nearest))
-    member = torch.nn.functional.one_hot(owner, centers.shape[1])
-    member = member.to(points.dtype) * mask[..., None]
-    size = member.sum(dim=1)
-    mean = member.transpose(1, 2) @ points / size.clamp(min=1)[..., None]
-    empty = used & (size == 0)
-    worst = nearest.argsort(dim=1, descending=True, stable=True)
-    rank = (empty.long().cumsum(dim=1) - 1).clamp(0, points.shape[1] - 1)
-    restart = worst.gather(1, rank)[..., None].expand_as(mean)
-    return torch.where(empty[..., None], points.gather(1, restart), mean)
+    nearest, owner = points.distances(centers).min(dim=1)
+    member = torch.nn.functional.one_hot(owner, len(centers))
+    member = member.to(centers.dtype)
+    size = member.sum(dim=0)
+    moved = member.T @ points.points / size.clamp(min=1)[:, None]
+    empty = size == 0
+    if empty.any():
+        worst = nearest.argsort(descending=True, stable=True)
+        moved[empty] = points.points[worst[: int(empty.sum())]]
+    return moved
 
 
 def kmeans(
@@ -149,7 +155,7 @@ def kmeans(
     """Lloyd's K-means of B sets, one after the other.
 
     Each set costs what its own points cost; padded together they would cost
-    what the largest does.
+    what the largest does. It starts as k-means++ does.
 
     Args:
         points: B tensors [P, D]; P may differ.
@@ -178,42 +184,32 @@ def kmeans(
     )
     inertia = centers.new_zeros(len(points))
     for b, (own, mask) in enumerate(zip(points, masks, strict=True)):
-        inside = own[mask][None]
-        wanted = min(inside.shape[1], num_clusters)
+        inside = own[mask]
+        wanted = min(len(inside), num_clusters)
         if wanted == 0:
             continue
-        every = inside.new_ones(inside.shape[:2], dtype=torch.bool)
-        used = inside.new_ones(1, wanted, dtype=torch.bool)
-        first = seed_centers(inside, every, wanted, generator)
+        found = _Points(inside)
         if (
             start is not None
             and start_valid is not None
             and start_valid[b, :wanted].all()
         ):
-            first = start[b : b + 1, :wanted].to(first)
-        found = _lloyd(inside, every, first, used, max_iters)
-        centers[b, :wanted], valid[b, :wanted] = found[0], True
-        inertia[b] = _inertia(inside, every, found, used)[0]
+            first = start[b, :wanted].to(inside)
+        else:
+            first = _seed_centers(found, wanted, generator)
+        centers[b, :wanted] = _lloyd(found, first, max_iters)
+        valid[b, :wanted] = True
+        distance = found.distances(centers[b, :wanted])
+        inertia[b] = distance.amin(dim=1).sum()
     return centers, valid, inertia
 
 
-def _lloyd(
-    points: Tensor, mask: Tensor, centers: Tensor, used: Tensor, max_iters: int
-) -> Tensor:
+def _lloyd(points: _Points, centers: Tensor, max_iters: int) -> Tensor:
     for _ in range(max_iters):
-        moved = _move_centers(points, mask, centers, used)
+        moved = _move_centers(points, centers)
         # Unchanged owners would not do: an empty cluster can restart on top
         # of another centre and has to move on.
         if torch.equal(moved, centers):
             break
         centers = moved
     return centers
-
-
-def _inertia(
-    points: Tensor, mask: Tensor, centers: Tensor, used: Tensor
-) -> Tensor:
-    distance = squared_distances(points, centers)
-    distance = distance.masked_fill(~used[:, None], torch.inf)
-    nearest = distance.amin(dim=2)
-    return torch.where(mask, nearest, torch.zeros_like(nearest)).sum(dim=1)

@@ -13,7 +13,6 @@ from mmrca.ops import kmeans as module
 from mmrca.ops.kmeans import (
     group_rows,
     kmeans,
-    seed_centers,
     share_classes,
     squared_distances,
 )
@@ -325,42 +324,44 @@ def test_sets_of_other_sizes_give_what_padded_sets_give(seed):
     )
 
 
-@given(seed=seeds, sizes=counts)
+def seeds_of(points, num_clusters, generator):
+    """Where the centres start: no step is taken."""
+    every = [torch.ones(len(points), dtype=bool)]
+    return kmeans([points], every, num_clusters, generator, max_iters=0)[0][0]
+
+
+@given(seed=seeds, size=st.integers(1, 9))
 @few
-def test_seeds_are_distinct_points_of_the_set(seed, sizes):
-    points, mask = random_sets(seed, sizes)
-    if not mask.any():
-        return
-    # Padding before the points: an index of 0 is no point.
-    points, mask = points.flip(1), mask.flip(1)
-    centers = seed_centers(points, mask, 5, seeded(seed))
-    for b, size in enumerate(sizes):
-        chosen = {tuple(x) for x in centers[b, :size].tolist()}
-        assert len(chosen) == min(size, 5)
-        assert chosen <= {tuple(x) for x in points[b][mask[b]].tolist()}
+def test_seeds_are_distinct_points_of_the_set(seed, size):
+    points = random_sets(seed, [size])[0][0]
+    chosen = {tuple(x) for x in seeds_of(points, 5, seeded(seed)).tolist()}
+    chosen.discard((0.0, 0.0, 0.0))  # where there are fewer points
+    assert len(chosen) == min(size, 5)
+    assert chosen <= {tuple(x) for x in points.tolist()}
 
 
 def test_seeds_prefer_far_points():
     # From a first seed at 0, -9 weighs 81 and 1 weighs 1. Of two draws the
     # better is taken, and that is -9: 1 needs both draws, (1 / 82)^2. With
     # unsquared weights it would be (1 / 10)^2, without weights (1 / 2)^2.
-    points = torch.tensor([0.0, 1.0, -9.0]).double().expand(4000, 3)[..., None]
-    mask = torch.ones(4000, 3, dtype=bool)
-    first, second = seed_centers(points, mask, 2, seeded())[..., 0].T
-    assert (second[first == 0] == 1).double().mean() <= 0.003
-    assert set(first.tolist()) == {0, 1, -9}
+    points = torch.tensor([[0.0], [1.0], [-9.0]]).double()
+    generator = seeded()
+    pairs = [
+        seeds_of(points, 2, generator)[:, 0].tolist() for _ in range(4000)
+    ]
+    second = [b for a, b in pairs if a == 0]
+    assert second.count(1.0) <= 0.003 * len(second)
+    assert {a for a, _ in pairs} == {0, 1, -9}
 
 
-def test_no_random_number_makes_padding_a_seed(monkeypatch):
+def test_no_random_number_draws_a_point_of_weight_zero(monkeypatch):
     # The largest number below 1 is rare, and it is 1 in float32.
     def rand(shape, dtype, **_):
         return torch.full(shape, 1 - 2**-53, dtype=dtype)
 
-    points, mask = random_sets(10, [3])
-    points = torch.cat([torch.full((1, 1, 3), 50.0), points.float()], dim=1)
-    mask = torch.cat([torch.tensor([[False]]), mask], dim=1)
+    points = torch.tensor([[0.0], [0.0], [3.0]])
     monkeypatch.setattr(module.torch, 'rand', rand)
-    assert seed_centers(points, mask, 3, seeded()).max() < 50
+    assert sorted(seeds_of(points, 2, seeded()).flatten().tolist()) == [0, 3]
 
 
 @pytest.mark.parametrize(
