@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 REQUIREMENTS := requirements/pinned.txt requirements/headless.txt
 ARGS ?=
 
-.PHONY: help env demo test test-slow test-all bench lint format clean
+.PHONY: help env demo test test-slow test-all gpu bench lint format clean
 
 help:
 	@echo 'make env        make $(VENV) (about 3 minutes the first time)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test       the test suite, without slow and real-data tests'
 	@echo 'make test-slow  only the slow and real-data tests (VOC20_MINI=DIR)'
 	@echo 'make test-all   both'
+	@echo 'make gpu        tests and ratios on a GPU, in work_dirs/gpu'
 	@echo 'make bench      speed beside other tools, for docs/benchmarks.md'
 	@echo 'make lint       style, formatting and type checks'
 	@echo 'make format     let ruff fix style and formatting'
@@ -48,6 +49,10 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -m 'slow or real_data' --timeout 1200 $(ARGS)
 
 test-all: test test-slow
+
+gpu: $(READY)
+	$(BIN)/python -m benchmarks.bench --device cuda --out work_dirs/gpu/summary.json
+	$(BIN)/python -m pytest -m gpu $(ARGS)
 
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench $(ARGS)

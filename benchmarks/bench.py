@@ -249,13 +249,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     add = parser.add_argument
     add('--rows', nargs='+', default=list(ROWS), choices=list(ROWS))
+    add('--device', choices=('cpu', 'cuda'), help='only there [CPU and GPU]')
     add('--turns', type=int, default=5)
     add('--doc', type=Path, default=REPO / 'docs' / 'benchmarks.md')
     add('--out', type=Path, default=Path('work_dirs/bench/summary.json'))
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('--device cuda: torch sees no GPU.')
     found, lines = {}, []
-    for name, row, device in _chosen(args.rows):
+    for name, row, device in _chosen(args.rows, args.device):
         start = time.perf_counter()
         cells = f'| `{name}` | {row.what} |'
         if row.why_not:
@@ -269,15 +272,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'{lines[-1]} {spent:.0f} s', flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(found, indent=2) + '\n')
-    if set(args.rows) == set(ROWS):
+    if set(args.rows) == set(ROWS) and args.device is None:
         write_table(args.doc, lines)
 
 
-def _chosen(names: Sequence[str]) -> list[tuple[str, Row, str]]:
+def _chosen(
+    names: Sequence[str], device: str | None
+) -> list[tuple[str, Row, str]]:
     chosen = [(name, ROWS[name], 'cpu') for name in names]
     if torch.cuda.is_available():
         chosen += [(f'{n}_gpu', ROWS[n], 'cuda') for n in names if ROWS[n].gpu]
-    return chosen
+    return [row for row in chosen if device in (None, row[2])]
 
 
 def write_table(doc: Path, lines: Sequence[str]) -> None:
