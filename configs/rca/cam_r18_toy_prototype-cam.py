@@ -1,7 +1,7 @@
 # Plain CAM on the drawn creatures, completed by a prototype CAM on the
 # features of all stages.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/toy_cam.py',
     '../_base_/models/cam_r18.py',
     '../_base_/schedules/cam_16e_toy.py',

@@ -1,7 +1,7 @@
 # The paper's RCA on photographs, but for two choices: affinities are the
 # softmax of cosines over .07, and rows follow the features faster.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/voc20_mini_cam.py',
     '../_base_/models/cam_mobilenet-v2.py',
     '../_base_/schedules/cam_8e_photos.py',

@@ -1,7 +1,7 @@
 # RCA on photographs as the paper has it: affinities are the softmax of
 # plain dot products, the memory's momentum is .99.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/voc20_mini_cam.py',
     '../_base_/models/cam_mobilenet-v2.py',
     '../_base_/schedules/cam_8e_photos.py',

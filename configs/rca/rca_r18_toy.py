@@ -2,7 +2,7 @@
 # recipe with the best labels. The contrast weighs ten times what it does in
 # the paper.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/toy_cam.py',
     '../_base_/models/cam_r18.py',
     '../_base_/schedules/cam_16e_toy.py',

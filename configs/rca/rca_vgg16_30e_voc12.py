@@ -16,7 +16,7 @@
 # Labels are made without saliency maps; rca_vgg16_30e_voc12_saliency.py makes
 # the paper's.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/voc12_cam.py',
     '../_base_/models/cam_vgg16.py',
     '../_base_/schedules/rca_30e.py',
