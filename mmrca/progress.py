@@ -1,8 +1,10 @@
-"""A progress bar that keeps quiet in a log file."""
+"""Progress: a bar on a terminal, a line now and then anywhere else."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,17 +16,38 @@ from rich.progress import (
 
 Item = TypeVar('Item')
 
+_SECONDS = 30  # between two lines, at most
+_LINES = 10  # that a fast run has
+
 
 def progress(
     items: Iterable[Item], what: str, total: int | None = None
 ) -> Iterator[Item]:
-    """Go through items under a bar with the time that is left.
+    """Go through items and show how far it is, and the time that is left.
+
+    On a terminal this is a bar. Elsewhere (a file, a pipe) it is a line for
+    every tenth of the items, and at least every 30 seconds that an item is
+    through. No items show nothing.
 
     Args:
         items: What to go through.
         what: Name of the items, shown before the bar.
         total: Their number, if they cannot be counted beforehand.
     """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    console = Console()
+    if total == 0:
+        yield from items
+    elif console.is_terminal and not console.is_dumb_terminal:
+        yield from _bar(items, what, total, console)
+    else:
+        yield from _lines(items, what, total)
+
+
+def _bar(
+    items: Iterable[Item], what: str, total: int | None, console: Console
+) -> Iterator[Item]:
     columns = (
         '{task.description}',
         BarColumn(),
@@ -33,5 +56,23 @@ def progress(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as bar:
+    with Progress(*columns, console=console) as bar:
         yield from bar.track(items, total=total, description=what)
+
+
+def _lines(
+    items: Iterable[Item], what: str, total: int | None
+) -> Iterator[Item]:
+    start = shown = time.monotonic()
+    tenth = 0
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        reached = done * _LINES // total if total else 0
+        if reached > tenth or now - shown >= _SECONDS:
+            text = f'{what} {done}'
+            if total:
+                left = (now - start) / done * (total - done)
+                text += f'/{total}, {left:.0f} s left'
+            print(text, flush=True)
+            shown, tenth = now, reached
