@@ -1,12 +1,18 @@
 """What has to be right about the other packages before mmrca can use them.
 
-``mmrca/__init__.py`` calls these three functions, in this order,
-before anything imports an OpenMMLab package.
+``mmrca/__init__.py`` calls the first three, before anything imports an
+OpenMMLab package. None of them imports torch, which takes seconds.
 """
 
+import functools
+import logging
 import sys
+from collections.abc import Callable
 from importlib import metadata
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pickle import UnpicklingError
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -93,16 +99,36 @@ def cure_torchvision() -> None:
     A torchvision built for CUDA cannot load its compiled operators there and
     then fails on their names. Declaring the two it asks for is enough; calling
     one of them still raises. A torchvision that works, or that fails in any
-    other way, is left alone.
+    other way, is left alone. It happens when torchvision is first imported.
     """
+    sys.meta_path.insert(0, _TorchvisionFinder())
+
+
+class _TorchvisionFinder(MetaPathFinder):
+    """Finds torchvision, and mends its import where it fails."""
+
+    def find_spec(self, fullname: str, *args: Any) -> ModuleSpec | None:
+        if fullname != 'torchvision':
+            return None
+        spec = PathFinder.find_spec(fullname, *args)
+        if spec and spec.loader:
+            load = spec.loader.exec_module
+            spec.loader.exec_module = functools.partial(  # type: ignore
+                _load_torchvision, load
+            )
+        return spec
+
+
+def _load_torchvision(
+    load: Callable[[ModuleType], None], module: ModuleType
+) -> None:
     try:
-        import torchvision  # noqa: F401
-    except ImportError:
-        return
+        load(module)
     except RuntimeError as error:
         if 'operator torchvision::nms does not exist' not in str(error):
             raise
         _declare_nms()
+        load(module)
 
 
 def _declare_nms() -> None:
@@ -116,8 +142,28 @@ def _declare_nms() -> None:
         )
     _torchvision_schemas.append(library)
     for module in list(sys.modules):
-        if module.partition('.')[0] == 'torchvision':
+        if module.startswith('torchvision.'):
             del sys.modules[module]
+
+
+def hide_debug_prints() -> None:
+    """Keep what mmengine's ``print_log`` calls debugging off the screen.
+
+    It prints a message that has no logger, whatever its level; the forks say
+    so at each start that a package of theirs is missing.
+    """
+    from mmengine import logging as mmengine_logging
+
+    print_any = mmengine_logging.print_log
+
+    @functools.wraps(print_any)
+    def print_log(
+        msg: Any, logger: Any = None, level: int = logging.INFO
+    ) -> None:
+        if logger is not None or level >= logging.INFO:
+            print_any(msg, logger, level)
+
+    mmengine_logging.print_log = print_log
 
 
 def allow_resuming() -> None:
@@ -125,6 +171,7 @@ def allow_resuming() -> None:
 
     A checkpoint holds the logged metrics as mmengine's HistoryBuffer and
     numpy scalars, both of which ``torch.load(weights_only=True)`` refuses.
+    :mod:`mmrca.checkpoint` calls this before it reads one.
     """
     import torch
     from mmengine.logging import HistoryBuffer

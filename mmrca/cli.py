@@ -5,6 +5,10 @@ A tool is a file with a ``main()`` and, at its end::
     if __name__ == '__main__':
         run(main)
 
+Its ``main()`` reads the command line and checks what the file system alone
+can tell. Only then do functions import torch and what is built on it, which
+takes seconds; at the top of a tool stands what is imported quickly.
+
 Anything a user can get wrong (a path, a key, a class name, a broken file) is
 raised by the library as ``ValueError`` or ``FileNotFoundError`` carrying one
 sentence that names the culprit and says what to do. :func:`run` turns these
@@ -16,6 +20,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +34,8 @@ _PASTED = ('TOY_DATA', 'VOC20_MINI', 'MOBILENET_V2', 'LABEL_DIR', 'CLASSIFIER')
 _IN_CONFIG = re.compile(r'\{\{\W*\$(\w+)\s*:\s*([^\s\'"}]*)')
 _BUILDER = 'mmengine.registry.build_functions'
 _SHOWN = 200  # characters of options that an error shows
+# How long OpenMP's threads spin, in libgomp's and in Intel's words.
+_SPINNING = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
 
 
 def run(main: Callable[[], None]) -> None:
@@ -44,9 +51,11 @@ def run(main: Callable[[], None]) -> None:
             environment variable ``MMRCA_TRACEBACK`` is set, the exception
             itself comes through instead.
     """
-    # Weights from the network are loaded by mmengine, which would run code in
-    # them if safe loading fails.
-    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    _set_environment()
+    # Said at every start by mmcv about its compiled operators, which mmrca
+    # does not use, and by mmseg about pictures nobody asked for.
+    for said in ('.*MultiScaleDeformableAttention', 'The draw is False'):
+        warnings.filterwarnings('ignore', said, UserWarning)
     try:
         main()
     except KeyboardInterrupt:
@@ -59,6 +68,17 @@ def run(main: Callable[[], None]) -> None:
         if not isinstance(error, (ValueError, OSError)):
             raise
         _end(error, sentence(error))
+
+
+def _set_environment() -> None:
+    """Set what torch reads when it is imported, here and in children."""
+    # Weights from the network are loaded by mmengine, which would run code in
+    # them if safe loading fails.
+    os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    # Threads that spin while they wait take the cores from other programs,
+    # and so from the thread they wait for: see docs/decisions.md.
+    if not any(name in os.environ for name in _SPINNING):
+        os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
 
 
 def _end(error: Exception, text: str) -> NoReturn:
@@ -141,6 +161,23 @@ def existing_file(path: str, what: str) -> str:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{what} {path} is not a file, check the path')
+    return path
+
+
+def existing_folder(path: str, what: str) -> str:
+    """Return the path of a folder that has to be there.
+
+    Args:
+        path: The path as the user gave it.
+        what: What it holds, for the error: ``'photos'``.
+
+    Raises:
+        FileNotFoundError: If it is missing or a file.
+    """
+    if not Path(path).is_dir():
+        raise FileNotFoundError(
+            f'{what} {path} is not a folder, check the path'
+        )
     return path
 
 

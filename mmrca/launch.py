@@ -1,4 +1,7 @@
-"""Running a tool as several processes, with or without GPUs."""
+"""Running a tool as several processes, with or without GPUs.
+
+torch is imported by what needs it: the options are read without it.
+"""
 
 import ctypes
 import os
@@ -7,11 +10,7 @@ import sys
 from argparse import ArgumentParser
 from datetime import timedelta
 
-import torch
 from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.dist import init_dist
-from torch.distributed import init_process_group, is_initialized
 
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _DAYS = timedelta(days=7)  # the fastest process waits for the slowest
@@ -67,6 +66,8 @@ def set_launcher(config: Config, launcher: str, local_rank: int) -> None:
     if launcher == 'none':
         return
     _check_launched(launcher)
+    from mmengine.device import get_device
+
     if get_device() == 'cpu':
         _join_on_cpu(config)
 
@@ -82,6 +83,11 @@ def join(launcher: str, local_rank: int) -> None:
     if launcher == 'none':
         return
     _check_launched(launcher)
+    import torch
+    from mmengine.device import get_device
+    from mmengine.dist import init_dist
+    from torch.distributed import init_process_group, is_initialized
+
     if launcher != 'pytorch':
         init_dist(launcher, backend='gloo', timeout=_DAYS.total_seconds())
         return
@@ -96,6 +102,8 @@ def _check_launched(launcher: str) -> None:
         raise ValueError(
             '--launcher pytorch is for processes that torchrun started'
         )
+    from mmengine.device import get_device
+
     if launcher != 'pytorch' and get_device() == 'cpu':
         raise ValueError(
             f'--launcher {launcher} needs a GPU; without one use pytorch'
@@ -103,6 +111,8 @@ def _check_launched(launcher: str) -> None:
 
 
 def _join_on_cpu(config: Config) -> None:
+    from torch.distributed import init_process_group, is_initialized
+
     if not is_initialized():
         init_process_group('gloo')
     config.model_wrapper_cfg = {

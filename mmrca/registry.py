@@ -32,7 +32,7 @@ DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
     scope='mmrca',
-    locations=['mmrca.datasets'],
+    locations=['mmrca.datasets.image_level_dataset'],
 )
 HOOKS = Registry(
     'hook',
@@ -56,7 +56,7 @@ TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,
     scope='mmrca',
-    locations=['mmrca.datasets'],
+    locations=['mmrca.datasets.pack_image_labels'],
 )
 WEIGHT_INITIALIZERS = Registry(
     'weight initializer',

@@ -34,7 +34,11 @@ def saved(content):
 
 def test_import_is_quiet_and_leaves_torchvision_importable(repo):
     # mmpretrain is the one that fails with torchvision
-    code = 'import mmrca, torchvision, mmpretrain'
+    code = (
+        'import sys, mmrca\n'
+        "assert 'torch' not in sys.modules\n"
+        'import torchvision, mmpretrain, mmseg.datasets'
+    )
     shown = in_fresh_python(code, cwd=repo)
     assert shown.stdout == ''
     assert shown.stderr == ''

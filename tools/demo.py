@@ -18,31 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.apis import inference_model, init_model
-from picture_sheet import heat, paint, save_sheet
-from PIL import Image
 from prettytable import PrettyTable
-from torch import Tensor, nn
 
-from mmrca.checkpoint import load_classifier
 from mmrca.cli import load_config, run
-from mmrca.datasets.images import load_image
-from mmrca.datasets.masks import read_class_map
-from mmrca.inference import enlarge_cams, infer_cams
 from mmrca.launch import die_with_parent
-from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
-from mmrca.pseudo_labels.settings import read_settings
-from mmrca.registry import DATASETS
 
 TOOLS = Path(__file__).parent
 CONFIGS = TOOLS.parent / 'configs'
 CAM = CONFIGS / 'rca' / 'cam_r18_toy.py'
 RCA = CONFIGS / 'rca' / 'rca_r18_toy.py'
 SEG = CONFIGS / 'rca_seg' / 'deeplabv3plus_r18_toy.py'
-PICTURES = 8
 
 
 class Step(NamedTuple):
@@ -225,61 +210,6 @@ def table(summary: dict[str, float]) -> str:
     return lines.get_string()
 
 
-def draw_sheet(root: Path) -> Path:
-    """Draw the first training images, one row each.
-
-    Returns:
-        The picture's file.
-    """
-    init_default_scope('mmseg')
-    plain, rca = load_config(str(CAM)), load_config(str(RCA))
-    dataset = DATASETS.build(rca.train_dataloader.dataset)
-    palette = dataset.metainfo['palette']
-    models = [
-        (
-            load_classifier(config, str(root / name / 'last.pth')),
-            config,
-        )
-        for name, config in (('cam', plain), ('rca', rca))
-    ]
-    deeplab = init_model(str(SEG), str(root / 'deeplab' / 'last.pth'), 'cpu')
-    rows = []
-    inputs, _ = collect_inputs(data_infos(dataset)[:PICTURES])
-    for item in inputs:
-        image = load_image(item.path)
-        maps = [
-            heat(image, image_cams(model, item, image, config))
-            for model, config in models
-        ]
-        pseudo = np.array(
-            Image.open(root / 'labels_rca' / f'{item.img_id}.png')
-        )
-        output = inference_model(deeplab, image).pred_sem_seg.data[0].numpy()
-        masks = [pseudo, output, read_class_map(item.mask, 'mask')]
-        painted = [paint(image, mask, palette) for mask in masks]
-        rows.append([image[..., ::-1], *maps, *painted])
-    titles = (
-        'photo',
-        'plain CAM',
-        'RCA CAM',
-        'pseudo-label',
-        'DeepLab',
-        'truth',
-    )
-    return save_sheet(root / 'sheet.png', titles, rows)
-
-
-def image_cams(
-    model: nn.Module, item: LabelInput, image: np.ndarray, config: Config
-) -> Tensor:
-    """Compute the CAMs of one image as its labels are made: [C, H, W]."""
-    settings = read_settings(config)
-    (cams,) = infer_cams(
-        model, [image], [item.classes], settings.scales, settings.flip
-    )
-    return enlarge_cams(cams, item.size, model.test_cfg.normalization)
-
-
 def main() -> None:
     """Take all steps, then show table and pictures."""
     parser = argparse.ArgumentParser(
@@ -304,7 +234,9 @@ def main() -> None:
         take(step, root)
     summary = summarise(root)
     (root / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
-    sheet = draw_sheet(root)
+    from demo_sheet import draw_sheet
+
+    sheet = draw_sheet(root, *(load_config(str(c)) for c in (CAM, RCA)), SEG)
     text = table(summary)
     (root / 'table.txt').write_text(text + '\n')
     print(f'\n{text}\n')

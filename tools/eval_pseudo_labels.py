@@ -6,20 +6,25 @@ Works on any method's labels: 0 is the background, 255 unlabelled. Where
 nothing is unlabelled both mIoUs are MMSegmentation's.
 """
 
+from __future__ import annotations
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from prettytable import PrettyTable
-from torch import Tensor
 
 from mmrca.atomic_write import write_json
 from mmrca.cli import run
 from mmrca.datasets.label_list import read_classes, read_images
-from mmrca.evaluation.label_quality import LabelCounts, count_file, evaluate
-from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.ops import IGNORE_INDEX
 from mmrca.progress import progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmrca.evaluation.label_quality import LabelCounts
 
 COLUMNS = dict(
     IoU_labelled='IoU labelled',
@@ -66,6 +71,8 @@ def count(pred_dir: Path, gt_dir: Path, split: str) -> LabelCounts:
             mask, or no mask shows a class.
     """
     labels, masks = (read_images(split, d) for d in (pred_dir, gt_dir))
+    from mmrca.evaluation.label_quality import LabelCounts, count_file
+
     counts = LabelCounts(IGNORE_INDEX)
     for name, file in progress(labels.items(), 'labels', len(labels)):
         count_file(counts, pred_dir / file, gt_dir / masks[name])
@@ -87,6 +94,8 @@ def trim(confusion: Tensor, num_classes: int | None) -> Tensor:
     Raises:
         ValueError: If a number of C or more occurs.
     """
+    import torch
+
     used = confusion.sum(1) + confusion[:, :-1].sum(0)
     highest = int(used.nonzero().max()) if used.any() else 0
     size = num_classes or highest + 1
@@ -125,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     classes = args.classes and ['background', *read_classes(args.classes)]
     counts = count(args.pred_dir, args.gt_dir, args.split)
+    from mmrca.evaluation.label_quality import evaluate
+
     confusion = trim(counts.confusion, classes and len(classes))
     classes = classes or [str(number) for number in range(len(confusion))]
     metrics = {

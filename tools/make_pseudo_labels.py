@@ -9,16 +9,26 @@ Labels the images of the config's ``train_dataloader.dataset`` as its
 labels are; masks change no label.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mmengine.dist import get_dist_info
 from prettytable import PrettyTable
 
-from mmrca.cli import ConfigOptions, existing_file, load_config, run
+from mmrca.cli import (
+    ConfigOptions,
+    existing_file,
+    existing_folder,
+    load_config,
+    run,
+)
 from mmrca.launch import add_launcher, join
-from mmrca.pseudo_labels.maker import Result, make_pseudo_labels
+
+if TYPE_CHECKING:
+    from mmrca.pseudo_labels.maker import Result
 
 _NAMED = 20  # errors that are shown on the screen
 _STAGES = {'labels': 'labels', 'cam': 'CAM', 'refined': 'after refinement'}
@@ -215,9 +225,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     config = load_config(args.config, args.cfg_options)
     existing_file(args.checkpoint, 'checkpoint')
+    if args.photos:
+        existing_folder(args.photos, 'photos')
     if args.amp:
         config.merge_from_dict({'pseudo_label.amp': True})
     join(args.launcher, args.local_rank)
+    from mmengine.dist import get_dist_info
+
+    from mmrca.pseudo_labels.maker import make_pseudo_labels
+
     result = make_pseudo_labels(
         config,
         args.checkpoint,

@@ -6,18 +6,9 @@ Usage:
 """
 
 import argparse
-import os
-from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
-from mmseg.structures import SegDataSample
-from training_data import check_evaluator
 
-from mmrca.checkpoint import check_weights, unwrap
 from mmrca.cli import (
     ConfigOptions,
     existing_file,
@@ -25,10 +16,7 @@ from mmrca.cli import (
     run,
     set_work_dir,
 )
-from mmrca.datasets import unwrap_dataset
-from mmrca.datasets.images import image_id
 from mmrca.launch import add_launcher, set_launcher
-from mmrca.pseudo_labels.writer import palette_of, write_label
 
 
 def parse_args() -> argparse.Namespace:
@@ -69,39 +57,6 @@ def set_tta(config: Config) -> None:
     config.model = config.tta_model
 
 
-class LabelWriter(Hook):
-    """Writes each predicted label map, in the subfolder of its image.
-
-    MMSegmentation's IoUMetric drops subfolders, so images of one name in two
-    of them would overwrite each other.
-
-    Args:
-        folder: Where to.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[SegDataSample] | None = None,
-    ) -> None:
-        """Write the labels of a batch."""
-        dataset = unwrap_dataset(runner.test_dataloader.dataset)
-        palette = palette_of(dataset.metainfo)
-        for sample in outputs or ():
-            name = os.path.relpath(
-                sample.img_path, dataset.data_prefix['img_path']
-            )
-            path = self.folder / f'{image_id(name)}.png'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            labels = sample.pred_sem_seg.data[0].cpu().numpy()
-            write_label(path, labels.astype(np.uint8), palette)
-
-
 def set_show_dir(config: Config, show_dir: str) -> None:
     """Have the visualization hook paint every prediction into a folder."""
     hook = config.get('default_hooks', {}).get('visualization')
@@ -125,8 +80,15 @@ def main() -> None:
     if args.tta:
         set_tta(config)
     set_launcher(config, args.launcher, args.local_rank)
+    from training_data import check_evaluator
+
+    from mmrca.checkpoint import check_weights, unwrap
+    from mmrca.engine.runner import Runner
+
     runner = Runner.from_cfg(config)
     if args.out:
+        from label_writer import LabelWriter
+
         runner.register_hook(LabelWriter(args.out))
     check_weights(runner.model, config.load_from)
     prototype_cam = getattr(unwrap(runner.model), 'prototype_cam', None)

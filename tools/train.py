@@ -12,16 +12,8 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.registry import DATA_SAMPLERS, HOOKS, LOOPS, Registry
-from mmengine.runner import Runner
-from training_data import check_evaluator, check_training_data
 
-from mmrca.checkpoint import (
-    check_backbone,
-    check_weights,
-    read_checkpoint,
-)
 from mmrca.checks import check_arguments
 from mmrca.cli import (
     ConfigOptions,
@@ -79,7 +71,10 @@ def set_resume(config: Config, resume: str) -> None:
         checkpoint = latest_checkpoint(config.work_dir)
         if checkpoint is None:
             return
-    saved = read_checkpoint(existing_file(checkpoint, 'checkpoint'))
+    existing_file(checkpoint, 'checkpoint')
+    from mmrca.checkpoint import read_checkpoint
+
+    saved = read_checkpoint(checkpoint)
     if not {'optimizer', 'meta'} <= saved.keys():
         raise ValueError(
             f'{checkpoint} holds weights but no state of a training; give '
@@ -98,6 +93,8 @@ def latest_checkpoint(work_dir: str) -> str | None:
 
 def set_amp(config: Config) -> None:
     """Turn mixed precision on."""
+    from mmengine.device import get_device
+
     if get_device() == 'cpu':
         raise ValueError('--amp needs a GPU, leave it out on the CPU')
     kind = config.optim_wrapper.get('type', 'OptimWrapper')
@@ -160,6 +157,11 @@ def main() -> None:
     check_classes(config)
     check_options(config)
     set_launcher(config, args.launcher, args.local_rank)
+    from training_data import check_evaluator, check_training_data
+
+    from mmrca.checkpoint import check_backbone, check_weights
+    from mmrca.engine.runner import Runner
+
     runner = Runner.from_cfg(config)
     check_training_data(runner.train_dataloader.dataset)
     if runner.val_loop is not None:

@@ -1,6 +1,4 @@
-"""Data sets and transforms, registered in :mod:`mmrca.registry`."""
+"""Image files, label lists and masks; what reads them for training.
 
-from .image_level_dataset import ImageLevelDataset, unwrap_dataset
-from .pack_image_labels import PackImageLabels
-
-__all__ = ['ImageLevelDataset', 'PackImageLabels', 'unwrap_dataset']
+Nothing is imported here: lists and masks are read without torch, too.
+"""

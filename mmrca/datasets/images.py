@@ -17,7 +17,6 @@ from io import BytesIO
 from pathlib import Path
 
 import cv2
-import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -247,6 +246,8 @@ def load_image(path: str | Path, max_side: int | None = None) -> np.ndarray:
             # OpenCV fills what is missing of a truncated JPEG with grey.
             with Image.open(BytesIO(content)) as picture:
                 picture.load()
+        import mmcv  # with torch, which takes seconds
+
         image = mmcv.imfrombytes(content)
         if image is None:
             raise ValueError('it is another kind of file, or broken')
@@ -321,4 +322,6 @@ def shrink(image: np.ndarray, max_side: int) -> np.ndarray:
     if factor >= 1:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    import mmcv
+
     return mmcv.imresize(image, size)

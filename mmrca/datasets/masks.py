@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.ops import IGNORE_INDEX
 
 from .images import ImageError, open_picture
 

@@ -16,7 +16,7 @@ from mmengine.dist import all_gather_object, all_reduce, get_dist_info
 from mmengine.logging import print_log
 from torch import Generator, Tensor
 
-from mmrca.datasets import ImageLevelDataset
+from mmrca.datasets.image_level_dataset import ImageLevelDataset
 from mmrca.datasets.images import load_image
 from mmrca.inference import image_stages, present_classes
 from mmrca.models.prototype_cam import PrototypeCAM

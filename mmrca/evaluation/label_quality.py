@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from mmrca.datasets.images import ImageError
 from mmrca.datasets.masks import check_shown, check_size, read_class_map
+from mmrca.ops import IGNORE_INDEX
 from mmrca.ops.cam import histogram_confusion, threshold_histogram
 from mmrca.ops.metrics import (
     confusion_matrix,
@@ -23,7 +24,7 @@ from mmrca.ops.metrics import (
     recall,
     strict_iou,
 )
-from mmrca.ops.pseudo_label import IGNORE_INDEX, fuse
+from mmrca.ops.pseudo_label import fuse
 
 THRESHOLDS = 100
 PerClass = dict[str, float | None]

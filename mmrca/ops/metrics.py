@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from .pseudo_label import IGNORE_INDEX
+from . import IGNORE_INDEX
 
 
 def confusion_matrix(pred: Tensor, target: Tensor, num_classes: int) -> Tensor:

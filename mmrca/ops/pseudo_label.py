@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-IGNORE_INDEX = 255
+from mmrca.ops import IGNORE_INDEX
 
 
 def background_power(cam: Tensor, alpha: float) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mmrca.inference import Cams, enlarge_cams
+from mmrca.ops import IGNORE_INDEX
 from mmrca.ops.pseudo_label import (
-    IGNORE_INDEX,
     background_conflict,
     conflict,
     fuse,

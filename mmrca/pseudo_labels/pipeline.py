@@ -29,7 +29,7 @@ from mmrca.inference import (
     save_cams,
 )
 from mmrca.models import RCA
-from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.ops import IGNORE_INDEX
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.labels import Labeller, Scores
 from mmrca.pseudo_labels.writer import read_stamp, write_label

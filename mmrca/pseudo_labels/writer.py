@@ -9,7 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from mmrca.atomic_write import atomic_write
 from mmrca.datasets.images import ImageError, open_picture
-from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.ops import IGNORE_INDEX
 
 _STAMP = 'mmrca'
 IGNORE_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmrca.cli import sentence
-from mmrca.datasets import ImageLevelDataset
+from mmrca.datasets.image_level_dataset import ImageLevelDataset
 from mmrca.pseudo_labels.cues import SaliencyCue
 from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 from mmrca.registry import DATASETS

@@ -4,7 +4,7 @@ import torch
 from mmengine.dataset import ConcatDataset
 from PIL import Image
 
-from mmrca.datasets import ImageLevelDataset
+from mmrca.datasets.image_level_dataset import ImageLevelDataset
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.datasets.masks import read_class_map
 from mmrca.pseudo_labels.cues import SaliencyCue

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmrca.datasets import ImageLevelDataset
+from mmrca.datasets.image_level_dataset import ImageLevelDataset
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from mmrca.cli import run
 from mmrca.datasets.images import image_ids, list_images
 from mmrca.datasets.label_list import read_images
 from mmrca.datasets.masks import check_shown, read_class_map
-from mmrca.ops.pseudo_label import IGNORE_INDEX
+from mmrca.ops import IGNORE_INDEX
 from mmrca.progress import progress
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mmrca.checkpoint import unwrap
 from mmrca.checks import Count
-from mmrca.datasets import unwrap_dataset
+from mmrca.datasets.image_level_dataset import unwrap_dataset
 from mmrca.models.region_memory import RegionMemory
 from mmrca.registry import HOOKS
 

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmrca.atomic_write import atomic_write
 from mmrca.checkpoint import read_checkpoint, unwrap
 from mmrca.checks import Count, Share
-from mmrca.datasets import unwrap_dataset
+from mmrca.datasets.image_level_dataset import unwrap_dataset
 from mmrca.engine.prototype_filling import collect_rows, fill
 from mmrca.models.prototype_cam import PrototypeCAM
 from mmrca.registry import HOOKS

@@ -1,0 +1,22 @@
+from pathlib import Path
+
+from mmrca.engine.runner import Runner
+from tests import tiny
+
+
+def test_long_lists_go_to_the_log_file_alone(tmp_path, capsys):
+    config = tiny.config(tiny.write_images(tmp_path / 'data', [[0], [1]]))
+    config.work_dir, config.log_level = str(tmp_path / 'work'), 'INFO'
+    config.experiment_name = tmp_path.name
+    runner = Runner.from_cfg(config)
+    runner.logger.info('one line')
+    runner.logger.info('a table\nof another part')
+    shown = capsys.readouterr().out
+    log = next(Path(runner.log_dir).glob('*.log')).read_text()
+    for heading in ('System environment', 'Config:\n', 'Hooks will be exec'):
+        assert heading not in shown
+        assert heading in log
+    assert str(runner.log_dir) in shown
+    for line in ('one line', 'a table', 'of another part'):
+        assert line in shown
+        assert line in log
