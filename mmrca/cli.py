@@ -35,7 +35,7 @@ _IN_CONFIG = re.compile(r'\{\{\W*\$(\w+)\s*:\s*([^\s\'"}]*)')
 _BUILDER = 'mmengine.registry.build_functions'
 _SHOWN = 200  # characters of options that an error shows
 # How long OpenMP's threads spin, in libgomp's and in Intel's words.
-_SPINNING = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
+SPINNING = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
 
 
 def run(main: Callable[[], None]) -> None:
@@ -77,7 +77,7 @@ def _set_environment() -> None:
     os.environ.setdefault('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     # Threads that spin while they wait take the cores from other programs,
     # and so from the thread they wait for: see docs/decisions.md.
-    if not any(name in os.environ for name in _SPINNING):
+    if not any(name in os.environ for name in SPINNING):
         os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
 
 

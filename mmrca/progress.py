@@ -16,8 +16,8 @@ from rich.progress import (
 
 Item = TypeVar('Item')
 
-_SECONDS = 30  # between two lines, at most
-_LINES = 10  # that a fast run has
+_LINES = 10  # of a run, unless items come faster or slower than
+_SECONDS = (1, 30)  # between two lines
 
 
 def progress(
@@ -26,8 +26,8 @@ def progress(
     """Go through items and show how far it is, and the time that is left.
 
     On a terminal this is a bar. Elsewhere (a file, a pipe) it is a line for
-    every tenth of the items, and at least every 30 seconds that an item is
-    through. No items show nothing.
+    every tenth of the items, but not more than one a second, nor less than
+    one in 30 seconds in which an item is done. No items show nothing.
 
     Args:
         items: What to go through.
@@ -69,7 +69,8 @@ def _lines(
         yield item
         now = time.monotonic()
         reached = done * _LINES // total if total else 0
-        if reached > tenth or now - shown >= _SECONDS:
+        due = _SECONDS[0] if reached > tenth else _SECONDS[1]
+        if now - shown >= due:
             text = f'{what} {done}'
             if total:
                 left = (now - start) / done * (total - done)

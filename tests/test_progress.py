@@ -39,6 +39,12 @@ def test_a_pipe_gets_a_line_for_every_tenth(capsys, clock):
     assert '\r' not in out
 
 
+def test_what_takes_no_second_shows_nothing(capsys, clock):
+    for _ in progress(range(200), 'images'):
+        clock.now += 0.001
+    assert capsys.readouterr().out == ''
+
+
 def test_slow_items_get_a_line_each_half_minute(capsys, clock):
     for _ in progress(iter(range(8)), 'images'):  # how many, nobody knows
         clock.now += 20
