@@ -1,7 +1,9 @@
 """What all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -17,6 +19,13 @@ torch.set_num_threads(1)
 def same_random_state():
     """Every test starts from the same random numbers."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """A test that runs a tool leaves no variable behind."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope='session')
