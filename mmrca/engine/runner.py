@@ -8,7 +8,9 @@ from mmengine.logging import MMLogger
 
 
 class Runner(runner.Runner):
-    """A Runner that lists environment, config and hooks in its log file only.
+    """A Runner whose lists of what it runs with go to its log file only.
+
+    These are environment, config, hooks, and the options of each parameter.
 
     The log file is as complete as mmengine's, and the config is a file of its
     own, too; on the screen these hundreds of lines hide what comes after.
@@ -25,5 +27,8 @@ class Runner(runner.Runner):
 
 
 def _is_no_list(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
     of_runner = record.pathname == runner.runner.__file__
-    return not (of_runner and '\n' in record.getMessage())
+    # The optimizer's list has three records for each of its parameters.
+    of_optimizer = message.startswith('paramwise_options -- ')
+    return not (of_optimizer or (of_runner and '\n' in message))

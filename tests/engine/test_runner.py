@@ -8,12 +8,17 @@ def test_long_lists_go_to_the_log_file_alone(tmp_path, capsys):
     config = tiny.config(tiny.write_images(tmp_path / 'data', [[0], [1]]))
     config.work_dir, config.log_level = str(tmp_path / 'work'), 'INFO'
     config.experiment_name = tmp_path.name
+    config.optim_wrapper.paramwise_cfg = dict(
+        custom_keys=dict(cam_head=dict(lr_mult=10))
+    )
     runner = Runner.from_cfg(config)
+    runner.build_optim_wrapper(config.optim_wrapper)
     runner.logger.info('one line')
     runner.logger.info('a table\nof another part')
     shown = capsys.readouterr().out
     log = next(Path(runner.log_dir).glob('*.log')).read_text()
-    for heading in ('System environment', 'Config:\n', 'Hooks will be exec'):
+    lists = ('System environment', 'Config:\n', 'Hooks will be', 'paramwise')
+    for heading in lists:
         assert heading not in shown
         assert heading in log
     assert str(runner.log_dir) in shown
