@@ -159,13 +159,13 @@ class EfficientNetLite(BaseModule):
             if 0 < stage < len(_STAGES) - 1:  # the first and last keep theirs
                 count = math.ceil(count * depth_factor)
             width = _round_to_8(width * width_factor)
-            # The first block looks at cells that are not yet spread.
-            first, spread = (stride, dilation), dilation
+            spread = dilation
             if total * stride > output_stride:
-                first, spread = (1, dilation), dilation * stride
-            else:
-                total *= stride
-            for step, wide in [first] + [(1, spread)] * (count - 1):
+                stride, spread = 1, dilation * stride
+            total *= stride
+            # The first block looks at cells that are not yet spread.
+            blocks = [(stride, dilation)] + [(1, spread)] * (count - 1)
+            for step, wide in blocks:
                 self._blocks.append(
                     _Block(channels, width, kernel, step, wide, expansion)
                 )
