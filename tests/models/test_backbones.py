@@ -9,7 +9,7 @@ import torchvision
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrca.models import VGG16, ResNet38
+from mmrca.models import VGG16, EfficientNetLite, ResNet38
 from mmrca.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs/rca'
@@ -23,6 +23,7 @@ STRIDES = {
     'rca_vit-b16_30e_voc12': 16,
     'rca_convnext-t_30e_voc12': 32,
     'rca_mobilenet-v2_8e_voc20-mini_cosine': 16,
+    'rca_efficientnet-lite0_8e_voc20-mini': 16,
 }
 
 
@@ -203,3 +204,107 @@ def test_resnet38_drops_channels_and_keeps_statistics_if_told(norm_eval):
     assert not torch.equal(first, second)
     model.eval()
     assert not model.b7.dropout.training
+
+
+STAGES = tuple(range(7))
+
+
+def randomise(model: torch.nn.Module) -> None:
+    """Give norms other statistics and scales than 0 and 1."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for value in (module.weight, module.running_var):
+                torch.nn.init.uniform_(value, 0.5, 1.5)
+            for value in (module.bias, module.running_mean):
+                torch.nn.init.normal_(value, std=0.1)
+
+
+@pytest.mark.parametrize('arch', ['lite0', 'lite1', 'lite2'])
+def test_efficientnet_lite_is_the_published_network(arch):
+    package = pytest.importorskip('efficientnet_lite_pytorch')
+    # Without a size it pads by each image, as TensorFlow does.
+    theirs = package.EfficientNet.from_name(
+        f'efficientnet-{arch}', image_size=None
+    ).eval()
+    randomise(theirs)
+    ours = EfficientNetLite(arch, out_indices=STAGES).eval()
+    outcome = ours.load_state_dict(theirs.state_dict(), strict=False)
+    assert not outcome.missing_keys
+    left = {name.split('.')[0] for name in outcome.unexpected_keys}
+    assert left == {'_conv_head', '_bn1', '_fc'}
+    for size in ((64, 96), (75, 50)):
+        inputs = torch.randn(1, 3, *size)
+        with torch.no_grad():
+            maps = ours(inputs)
+            expected = theirs._swish(theirs._bn0(theirs._conv_stem(inputs)))
+            blocks = []
+            for block in theirs._blocks:
+                expected = block(expected)
+                blocks.append(expected)
+        # A stage ends where channels or sizes change.
+        shapes = [block.shape[1:] for block in blocks]
+        ends = [
+            block
+            for block, shape, following in zip(
+                blocks, shapes, [*shapes[1:], None], strict=True
+            )
+            if shape != following
+        ]
+        for found, wanted in zip(maps, ends, strict=True):
+            torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize('stride', [8, 16])
+def test_a_dilated_efficientnet_lite_is_the_plain_one_in_between(stride):
+    plain = EfficientNetLite(out_indices=STAGES).eval()
+    randomise(plain)
+    dilated = EfficientNetLite(output_stride=stride, out_indices=STAGES).eval()
+    dilated.load_state_dict(plain.state_dict())
+    inputs = torch.randn(1, 3, 128, 192)
+    with torch.no_grad():
+        pairs = list(zip(plain(inputs), dilated(inputs), strict=True))
+    assert pairs[-1][1].shape[2:] == (128 // stride, 192 // stride)
+    for coarse, fine in pairs:
+        step = fine.shape[2] // coarse.shape[2]
+        # TensorFlow's padding puts a cell of stride 2 on its second pixel.
+        cells = slice(step - 1, None, step)
+        torch.testing.assert_close(fine[..., cells, cells], coarse)
+
+
+def test_what_is_frozen_of_efficientnet_lite_stays():
+    model = EfficientNetLite(frozen_stages=2, norm_eval=False).train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    optimizer = torch.optim.SGD(
+        [p for p in model.parameters() if p.requires_grad], lr=0.1
+    )
+    model(torch.randn(2, 3, 64, 64))[0].square().mean().backward()
+    optimizer.step()
+    changed = {
+        '.'.join(k.split('.')[: 2 if k.startswith('_blocks') else 1])
+        for k, v in model.state_dict().items()
+        if not torch.equal(v, before[k])
+    }
+    assert changed == {f'_blocks.{n}' for n in range(3, 16)}
+
+
+def test_efficientnet_lite_keeps_statistics_if_told():
+    model = EfficientNetLite(norm_eval=True).train()
+    before = model._bn0.running_mean.clone()
+    model(torch.randn(2, 3, 32, 32))
+    assert torch.equal(model._bn0.running_mean, before)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        dict(out_indices=(6, 3)),
+        dict(out_indices=(3, 7)),
+        dict(frozen_stages=8),
+        dict(arch='lite9'),
+        dict(output_stride=4),
+    ],
+)
+def test_efficientnet_lite_names_a_wrong_option(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=rf'EfficientNetLite\.{name}'):
+        EfficientNetLite(**wrong)

