@@ -1,7 +1,7 @@
 # Plain CAM on your own images: the baseline of
 # rca_efficientnet-lite0_custom.py.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/custom_cam.py',
     '../_base_/models/cam_efficientnet-lite0.py',
     '../_base_/schedules/cam_8e_photos.py',

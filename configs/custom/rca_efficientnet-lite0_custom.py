@@ -6,7 +6,7 @@
 # With masks of the val images add seg_map_path to the data_prefix of
 # val_dataloader and dict(type='LoadAnnotations') to its pipeline.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/custom_cam.py',
     '../_base_/models/cam_efficientnet-lite0.py',
     '../_base_/schedules/cam_8e_photos.py',

@@ -9,7 +9,7 @@
 # weights. The files with register tokens do not fit.
 # Figures: none; the recipe ran with random weights of these names.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/voc20_mini_cam.py',
     '../_base_/schedules/cam_8e_photos.py',
     '../_base_/rca.py',

@@ -1,7 +1,7 @@
 # RCA without aggregation, with a prototype CAM, on photographs, of
 # the weights that install with mmrca.
 _base_ = [
-    '../_base_/default_runtime.py',
+    '../_base_/classifier_runtime.py',
     '../_base_/datasets/voc20_mini_cam.py',
     '../_base_/models/cam_efficientnet-lite0.py',
     '../_base_/schedules/cam_8e_photos.py',
