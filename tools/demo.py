@@ -58,8 +58,8 @@ def steps(root: Path) -> list[Step]:
     data = [TOOLS / 'make_toy_data.py', root / 'data']
     return [
         Step('data', 'draw 500 images', 0.3, data),
-        Step('cam', 'train plain CAM', 2.5, _train(root, 'cam', CAM)),
-        Step('rca', 'train RCA', 3, _train(root, 'rca', RCA)),
+        Step('cam', 'train plain CAM', 2, _train(root, 'cam', CAM, 16)),
+        Step('rca', 'train RCA', 2.5, _train(root, 'rca', RCA, 16)),
         Step(
             'labels_cam',
             'make labels with plain CAM',
@@ -72,37 +72,27 @@ def steps(root: Path) -> list[Step]:
         Step(
             'deeplab',
             "train DeepLabV3+ on RCA's labels",
-            1.7,
-            _train(root, 'deeplab', SEG),
+            1.5,
+            _train(root, 'deeplab', SEG, 300),
             pseudo,
         ),
         Step(
             'deeplab_full',
             'train DeepLabV3+ on the true masks',
-            1.7,
-            _train(root, 'deeplab_full', SEG),
-            masks,
-        ),
-        Step(
-            'test',
-            'test the former on the val masks',
-            0.3,
-            _test(root, 'deeplab'),
-            pseudo,
-        ),
-        Step(
-            'test_full',
-            'test the latter on the val masks',
-            0.3,
-            _test(root, 'deeplab_full'),
+            1.5,
+            _train(root, 'deeplab_full', SEG, 300),
             masks,
         ),
     ]
 
 
-def _train(root: Path, name: str, config: Path) -> list[str | Path]:
-    work_dir = ['--work-dir', root / name]
-    return [TOOLS / 'train.py', config, *work_dir, '--resume']
+def _train(
+    root: Path, name: str, config: Path, length: int
+) -> list[str | Path]:
+    """Train, and validate at the end only, after ``length`` periods."""
+    work_dir = ['--work-dir', root / name, '--resume']
+    once = ['--cfg-options', f'train_cfg.val_interval={length}']
+    return [TOOLS / 'train.py', config, *work_dir, *once]
 
 
 def _label(root: Path, name: str, config: Path) -> list[str | Path]:
@@ -110,12 +100,6 @@ def _label(root: Path, name: str, config: Path) -> list[str | Path]:
     out = ['--out-dir', root / f'labels_{name}', '--overwrite']
     cams = ['--cams', root / f'cams_{name}']
     return [TOOLS / 'make_pseudo_labels.py', config, checkpoint, *out, *cams]
-
-
-def _test(root: Path, name: str) -> list[str | Path]:
-    checkpoint = root / name / 'last.pth'
-    out = ['--work-dir', root / f'{name}_test']
-    return [TOOLS / 'test.py', SEG, checkpoint, *out]
 
 
 def _mark(root: Path, step: Step) -> Path:
@@ -182,14 +166,16 @@ def summarise(root: Path) -> dict[str, float]:
         pseudo_label_strict=labels['mIoU_strict'],
         pseudo_label_labelled=labels['mIoU_labelled'],
         coverage=labels['coverage'],
-        deeplab=_tested(root / 'deeplab_test'),
-        deeplab_full=_tested(root / 'deeplab_full_test'),
+        deeplab=_validated(root / 'deeplab'),
+        deeplab_full=_validated(root / 'deeplab_full'),
     )
 
 
-def _tested(work_dir: Path) -> float:
-    newest = max(work_dir.glob('*/*.json'))
-    return json.loads(newest.read_text())['mIoU']
+def _validated(work_dir: Path) -> float:
+    """Look up the mIoU of a training's last validation."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(t) for f in logs for t in f.read_text().splitlines()]
+    return [line['mIoU'] for line in lines if 'mIoU' in line][-1]
 
 
 def table(summary: dict[str, float]) -> str:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'demo.py'
 
@@ -52,6 +53,26 @@ def test_every_command_of_the_road_is_a_tool_with_its_inputs(demo, tmp_path):
         assert Path(tool).is_file()
         configs = [a for a in arguments if str(a).endswith('.py')]
         assert all(Path(config).is_file() for config in configs)
+
+
+def test_the_last_validation_counts(demo, tmp_path):
+    for stamp, lines in (
+        ('20260101_000001', ['{"loss": 1.0}', '{"mIoU": 40.0, "step": 1}']),
+        ('20260101_000002', ['{"mIoU": 50.5, "step": 2}', '{"loss": 0.1}']),
+    ):
+        folder = tmp_path / stamp / 'vis_data'
+        folder.mkdir(parents=True)
+        (folder / 'scalars.json').write_text('\n'.join(lines) + '\n')
+    assert demo._validated(tmp_path) == 50.5
+
+
+def test_the_demo_validates_when_its_trainings_end(demo, tmp_path):
+    for taken in demo.steps(tmp_path):
+        if Path(taken.command[0]).name != 'train.py':
+            continue
+        cfg = Config.fromfile(taken.command[1]).train_cfg
+        length = cfg.get('max_epochs') or cfg.max_iters
+        assert taken.command[-1] == f'train_cfg.val_interval={length}'
 
 
 def test_the_table_shows_every_metric(demo):
