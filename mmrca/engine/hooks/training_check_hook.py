@@ -1,5 +1,7 @@
 """Stops a training that diverges, and says what a finished one learned."""
 
+import math
+
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
@@ -83,12 +85,14 @@ class TrainingCheckHook(Hook):
             runner.message_hub.update_info('loss_at_start', self._start)
         high = not loss <= self.factor * self._start
         self._above = self._above + 1 if high else 0
-        finite = abs(loss) < float('inf')
-        if finite and self._above < self.patience:
+        if math.isfinite(loss) and self._above < self.patience:
             return
+        before = ''
+        if math.isfinite(self._start):
+            before = f', at the start it was {self._start:.4g}'
         raise ValueError(
             f'the training diverges: around iteration {runner.iter + 1} the '
-            f'loss is {loss:.4g}, at the start it was {self._start:.4g}. '
+            f'loss is {loss:.4g}{before}. '
             f'Lower the learning rate ({_rate(runner)} now, '
             'optim_wrapper.optimizer.lr) or clip the gradients '
             '(optim_wrapper.clip_grad.max_norm=1.0) and start anew. '
