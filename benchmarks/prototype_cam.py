@@ -49,9 +49,13 @@ def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
     fill(model, dataset, **settings, seed=config.randomness.seed)
     saved = read_checkpoint(checkpoint)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
+    # Not the model's own weights, whose batch norms are folded.
+    state = dict(saved['state_dict'])
+    for name, value in model.prototype_cam.state_dict().items():
+        state[f'prototype_cam.{name}'] = value.cpu()
     meta = saved.get('meta', {})
     with atomic_write(out) as part:
-        torch.save(dict(meta=meta, state_dict=model.state_dict()), part)
+        torch.save(dict(meta=meta, state_dict=state), part)
 
 
 if __name__ == '__main__':
