@@ -159,6 +159,8 @@ def existing_file(path: str, what: str) -> str:
     Raises:
         FileNotFoundError: If it is missing or a folder.
     """
+    if not path:
+        raise ValueError(f'the path of the {what} is empty, name a file')
     if not Path(path).is_file():
         raise FileNotFoundError(f'{what} {path} is not a file, check the path')
     return path

@@ -164,7 +164,7 @@ def closing_lines(result: Result) -> str:
         lines += _quality(result)
     errors = result['errors']
     if errors:
-        lines.append(f'images that cannot be used: {len(errors)}')
+        lines.append(f'{len(errors)} images at fault:')
         lines += [f'  {text}' for text in [*errors.values()][:_NAMED]]
     if len(errors) > _NAMED:
         lines.append(f'  and {len(errors) - _NAMED} more, see the JSON file')

@@ -54,7 +54,8 @@ def check_evaluator(loop: BaseLoop, part: str) -> None:
     Raises:
         ValueError: The pipeline loads no masks.
     """
-    needs = [m for m in loop.evaluator.metrics if isinstance(m, IoUMetric)]
+    metrics = [m for m in loop.evaluator.metrics if isinstance(m, IoUMetric)]
+    needs = [metric for metric in metrics if not metric.format_only]
     for dataset in _parts(loop.dataloader.dataset) if needs else ():
         steps = dataset.pipeline.transforms
         if not any(isinstance(step, LoadAnnotations) for step in steps):

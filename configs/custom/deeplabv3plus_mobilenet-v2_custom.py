@@ -15,4 +15,17 @@ train_dataloader = dict(
     )
 )
 val_dataloader = val_evaluator = val_cfg = None
-test_dataloader = test_evaluator = test_cfg = None
+# Without masks a test writes its predictions, as PNGs of class numbers.
+test_dataloader = dict(
+    dataset=dict(
+        metainfo={{_base_.own_metainfo}},
+        ann_file={{_base_.own_val_ids}},
+        data_prefix=dict(img_path={{_base_.own_images}}),
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='Resize', scale=(256, 256), keep_ratio=True),
+            dict(type='PackSegInputs'),
+        ],
+    )
+)
+test_evaluator = dict(format_only=True, output_dir='work_dirs/own_predictions')

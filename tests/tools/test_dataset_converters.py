@@ -117,7 +117,7 @@ def test_voc(convert, voc, line):
     assert (count_of(said, 'person'), count_of(said, 'dog')) == (2, 0)
     assert 'images: 3, labels: 5' in said
     assert 'difficult objects alone: 2' in said
-    assert 'no image shows: bicycle, bird' in said
+    assert 'no training image shows: bicycle, bird' in said
     ids = (out.parent / 'train_cls_ids.txt').read_text()
     assert ids.split() == names
 
@@ -820,7 +820,7 @@ def test_cvat(convert, photos):
     said = convert(*call)
     assert load(out, photos / 'photos') == {'a': ['dog', 'cat']}
     assert '1 no class: b.JPG' in said
-    assert 'no image shows: cow' in said
+    assert 'no training image shows: cow' in said
     convert(*call, '--normal', '', '--overwrite')
     assert load(out, photos / 'photos') == {'a': ['dog', 'cat'], 'b': []}
 

@@ -390,7 +390,7 @@ def test_an_error_is_named_and_the_rest_goes_on(tool, place, capsys, case):
     result, output = place.result(), capsys.readouterr().out
     assert list(result['errors']) == ['b']
     assert re.search(message, result['errors']['b'])
-    assert f'cannot be used: 1\n  {result["errors"]["b"]}' in output
+    assert f'1 images at fault:\n  {result["errors"]["b"]}' in output
     assert (place.out / 'b.png').exists() == labelled
     assert result['written'] == 3 + labelled
     assert result['images'] == 3 + labelled

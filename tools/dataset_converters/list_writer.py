@@ -444,7 +444,7 @@ def _doubts(classes: Sequence[str], count: Counter[int]) -> list[str]:
         if _one_letter_apart(a, b)
     ]
     found = {
-        'no image shows': absent,
+        'no training image shows': absent,
         'only one image shows': single,
         'almost the same name': near,
     }

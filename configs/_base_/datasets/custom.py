@@ -9,6 +9,7 @@ from mmrca.datasets.label_list import read_classes  # noqa: E402
 own_root = os.environ.get('OWN_DATA', 'data/mine')
 own_images = own_root + '/images'
 own_ids = own_root + '/labels/train_ids.txt'
+own_val_ids = own_root + '/labels/val_ids.txt'
 own_names = read_classes(own_root + '/labels/classes.txt')
 own_num_classes = len(own_names)
 own_num_labels = own_num_classes + 1  # and the background

@@ -11,6 +11,7 @@ from mmrca.checks import Count, Positive
 from mmrca.registry import HOOKS
 
 _HIGH = 70.0
+_FEW = 20  # images that say nothing of classes
 
 
 @HOOKS.register_module()
@@ -112,8 +113,13 @@ class TrainingCheckHook(Hook):
             else 'it hardly knows the classes, and labels will be poor. Train '
             'longer, or check the image-level labels.'
         )
+        assert runner.val_dataloader is not None
+        images = len(runner.val_dataloader.dataset)
+        if images < _FEW:
+            advice = 'too few to tell how well it knows the classes.'
         runner.logger.info(
-            f'The classifier has a mAP of {score:.1f}: {advice}'
+            f'The classifier has a mAP of {score:.1f} on {images} validation '
+            f'images: {advice}'
         )
 
 
