@@ -11,13 +11,12 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrca.atomic_write import atomic_write
-from mmrca.checkpoint import load_classifier, read_checkpoint
+from mmrca.checkpoint import load_classifier
 from mmrca.cli import ConfigOptions, existing_file, load_config, run
+from mmrca.engine.hooks.prototype_cam_hook import add_prototypes
 from mmrca.engine.prototype_filling import fill
 from mmrca.registry import DATASETS, MODELS
 
@@ -47,15 +46,8 @@ def fill_checkpoint(config: Config, checkpoint: str, out: str) -> None:
     settings = dict(config.default_hooks.prototype_cam)
     settings.pop('type')
     fill(model, dataset, **settings, seed=config.randomness.seed)
-    saved = read_checkpoint(checkpoint)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    # Not the model's own weights, whose batch norms are folded.
-    state = dict(saved['state_dict'])
-    for name, value in model.prototype_cam.state_dict().items():
-        state[f'prototype_cam.{name}'] = value.cpu()
-    meta = saved.get('meta', {})
-    with atomic_write(out) as part:
-        torch.save(dict(meta=meta, state_dict=state), part)
+    add_prototypes(Path(checkpoint), model.prototype_cam, Path(out))
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmrca._compat import allow_resuming
 from mmrca.checks import first_few
@@ -304,6 +305,8 @@ def load_classifier(config: Config, checkpoint: str) -> 'RCA':
 @torch.no_grad()
 def _fold_batch_norms(model: 'RCA') -> None:
     """Fold the backbone's batch norms, unless its maps would change."""
+    if not any(isinstance(m, _BatchNorm) for m in model.backbone.modules()):
+        return  # a transformer, say, that takes images of one size only
     # mmcv pairs layers by the order of their names. In someone's own backbone
     # that need not be the order they are called in.
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator())

@@ -54,3 +54,25 @@ def test_norms_that_cannot_be_folded_stay(tmp_path):
         _fold_batch_norms(model)
         assert norms(model) == 2
         assert torch.equal(model(image), before)
+
+
+class FixedSize(nn.Module):
+    """Takes images of one size only, as timm's transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, tiny.CHANNELS, 4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[2:] == (32, 32), 'another size'
+        return self.conv(x)
+
+
+def test_a_backbone_without_norms_is_not_tried_on_another_size(tmp_path):
+    cfg = tiny.config(tiny.write_images(tmp_path, [[0]])).model
+    MODELS.register_module(module=FixedSize, force=True)
+    cfg.backbone = dict(type='mmrca.FixedSize')
+    model = build(cfg).eval()
+    backbone = model.backbone
+    _fold_batch_norms(model)
+    assert model.backbone is backbone

@@ -90,12 +90,21 @@ class PrototypeCAMHook(Hook):
         # Known to CheckpointHook, and to a run that was resumed.
         last = runner.message_hub.runtime_info.get('last_ckpt')
         if is_main_process() and last and Path(last).is_file():
-            _add_prototypes(Path(last), prototype_cam)
+            add_prototypes(Path(last), prototype_cam)
 
 
-def _add_prototypes(checkpoint: Path, prototype_cam: PrototypeCAM) -> None:
+def add_prototypes(
+    checkpoint: Path, prototype_cam: PrototypeCAM, out: Path | None = None
+) -> None:
+    """Write a checkpoint again, with the prototypes among its weights.
+
+    Args:
+        checkpoint: File written in training.
+        prototype_cam: Filled.
+        out: File to write; ``checkpoint`` itself if not given.
+    """
     saved = read_checkpoint(str(checkpoint))
     for name, value in prototype_cam.state_dict().items():
         saved['state_dict'][f'prototype_cam.{name}'] = value.cpu()
-    with atomic_write(checkpoint) as part:
+    with atomic_write(out or checkpoint) as part:
         torch.save(saved, part)
