@@ -74,17 +74,17 @@ def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options)
     config.load_from = existing_file(args.checkpoint, 'checkpoint')
+    set_work_dir(config, args.work_dir, args.config)
+    if args.show_dir:
+        set_show_dir(config, args.show_dir)
+    if args.tta:
+        set_tta(config)
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         if not config.get(key):
             raise ValueError(
                 f'config {args.config} has no {key}, so there is nothing to '
                 'test on; set it.'
             )
-    set_work_dir(config, args.work_dir, args.config)
-    if args.show_dir:
-        set_show_dir(config, args.show_dir)
-    if args.tta:
-        set_tta(config)
     set_launcher(config, args.launcher, args.local_rank)
     from training_data import check_evaluator
 
