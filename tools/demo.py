@@ -57,29 +57,29 @@ def steps(root: Path) -> list[Step]:
     pseudo, masks = root / 'labels_rca', root / 'data' / 'SegmentationClass'
     data = [TOOLS / 'make_toy_data.py', root / 'data']
     return [
-        Step('data', 'draw 500 images', 0.3, data),
-        Step('cam', 'train plain CAM', 2, _train(root, 'cam', CAM, 16)),
-        Step('rca', 'train RCA', 2.5, _train(root, 'rca', RCA, 16)),
+        Step('data', 'draw 500 images', 0.2, data),
+        Step('cam', 'train plain CAM', 2.7, _train(root, 'cam', CAM, 16)),
+        Step('rca', 'train RCA', 3.1, _train(root, 'rca', RCA, 16)),
         Step(
             'labels_cam',
             'make labels with plain CAM',
-            0.5,
+            0.9,
             _label(root, 'cam', CAM),
         ),
         Step(
-            'labels_rca', 'make labels with RCA', 0.5, _label(root, 'rca', RCA)
+            'labels_rca', 'make labels with RCA', 0.8, _label(root, 'rca', RCA)
         ),
         Step(
             'deeplab',
             "train DeepLabV3+ on RCA's labels",
-            1.5,
+            2.1,
             _train(root, 'deeplab', SEG, 300),
             pseudo,
         ),
         Step(
             'deeplab_full',
             'train DeepLabV3+ on the true masks',
-            1.5,
+            2.1,
             _train(root, 'deeplab_full', SEG, 300),
             masks,
         ),
