@@ -5,7 +5,8 @@
 Draws the toy data, trains plain CAM and RCA from its image-level labels,
 writes pseudo-labels, trains DeepLabV3+ on them and, as the ceiling, on the
 true masks, and ends with a table and a sheet of pictures. Each step is the
-command a user would type. A step that is done is not done again.
+command a user would type; those that do not need one another run side by
+side. A step that is done is not done again.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from prettytable import PrettyTable
 
 from mmrca.cli import load_config, run
-from mmrca.launch import die_with_parent
+from mmrca.launch import count_cores, die_with_parent
 
 TOOLS = Path(__file__).parent
 CONFIGS = TOOLS.parent / 'configs'
@@ -36,19 +37,29 @@ class Step(NamedTuple):
     Attributes:
         name: Of its mark and of its work dir.
         says: What it does.
-        minutes: How long it takes on two cores.
         command: A tool and its arguments.
         labels: Folder of the masks DeepLab learns from.
     """
 
     name: str
     says: str
-    minutes: float
     command: Sequence[str | Path]
     labels: Path | None = None
 
 
-def steps(root: Path) -> list[Step]:
+class Stage(NamedTuple):
+    """Steps that need none of one another and so run side by side.
+
+    Attributes:
+        minutes: How long they take on two cores.
+        steps: These.
+    """
+
+    minutes: float
+    steps: Sequence[Step]
+
+
+def stages(root: Path) -> list[Stage]:
     """List the commands in their order.
 
     Args:
@@ -57,31 +68,45 @@ def steps(root: Path) -> list[Step]:
     pseudo, masks = root / 'labels_rca', root / 'data' / 'SegmentationClass'
     data = [TOOLS / 'make_toy_data.py', root / 'data']
     return [
-        Step('data', 'draw 500 images', 0.2, data),
-        Step('cam', 'train plain CAM', 2.7, _train(root, 'cam', CAM, 16)),
-        Step('rca', 'train RCA', 3.1, _train(root, 'rca', RCA, 16)),
-        Step(
-            'labels_cam',
-            'make labels with plain CAM',
-            0.9,
-            _label(root, 'cam', CAM),
+        Stage(0.2, [Step('data', 'draw 500 images', data)]),
+        Stage(
+            1.9,
+            [
+                Step('cam', 'train plain CAM', _train(root, 'cam', CAM, 16)),
+                Step('rca', 'train RCA', _train(root, 'rca', RCA, 16)),
+            ],
         ),
-        Step(
-            'labels_rca', 'make labels with RCA', 0.8, _label(root, 'rca', RCA)
+        Stage(
+            1.3,
+            [
+                Step(
+                    'labels_cam',
+                    'make labels with plain CAM',
+                    _label(root, 'cam', CAM),
+                ),
+                Step(
+                    'labels_rca',
+                    'make labels with RCA',
+                    _label(root, 'rca', RCA),
+                ),
+            ],
         ),
-        Step(
-            'deeplab',
-            "train DeepLabV3+ on RCA's labels",
-            2.1,
-            _train(root, 'deeplab', SEG, 300),
-            pseudo,
-        ),
-        Step(
-            'deeplab_full',
-            'train DeepLabV3+ on the true masks',
-            2.1,
-            _train(root, 'deeplab_full', SEG, 300),
-            masks,
+        Stage(
+            1.5,
+            [
+                Step(
+                    'deeplab',
+                    "train DeepLabV3+ on RCA's labels",
+                    _train(root, 'deeplab', SEG, 300),
+                    pseudo,
+                ),
+                Step(
+                    'deeplab_full',
+                    'train DeepLabV3+ on the true masks',
+                    _train(root, 'deeplab_full', SEG, 300),
+                    masks,
+                ),
+            ],
         ),
     ]
 
@@ -98,46 +123,62 @@ def _train(
 def _label(root: Path, name: str, config: Path) -> list[str | Path]:
     checkpoint = root / name / 'last.pth'
     out = ['--out-dir', root / f'labels_{name}', '--overwrite']
-    cams = ['--cams', root / f'cams_{name}']
+    cams = ['--cams', root / f'cams_{name}', '--workers', str(_threads(2))]
     return [TOOLS / 'make_pseudo_labels.py', config, checkpoint, *out, *cams]
+
+
+def _threads(steps: int) -> int:
+    """Share the cores among steps that run side by side."""
+    return max(1, count_cores() // steps)
 
 
 def _mark(root: Path, step: Step) -> Path:
     return root / f'{step.name}.done'
 
 
-def take(step: Step, root: Path) -> None:
-    """Run a step unless it is done; its output goes to a log file.
+def take(steps: Sequence[Step], root: Path) -> None:
+    """Run steps side by side, unless they are done, each into a log file.
 
     Raises:
-        ValueError: If the command fails.
+        ValueError: If a command fails; the others end first.
     """
-    mark, log = _mark(root, step), root / f'{step.name}.log'
-    if mark.exists():
+    todo = [step for step in steps if not _mark(root, step).exists()]
+    if not todo:
         print('already done', flush=True)
         return
     start = time.monotonic()
+    running = [
+        (step, _start(step, root, _threads(len(todo)))) for step in todo
+    ]
+    failed = [step for step, process in running if process.wait()]
+    for step in todo:
+        if step not in failed:
+            _link_checkpoint(root / step.name)
+            _mark(root, step).touch()
+    if failed:
+        log = root / f'{failed[0].name}.log'
+        tail = log.read_text().strip().splitlines()[-1]
+        raise ValueError(f'step {failed[0].name} failed: {tail}; see {log}')
+    print(f'{(time.monotonic() - start) / 60:.1f} minutes', flush=True)
+
+
+def _start(step: Step, root: Path, threads: int) -> subprocess.Popen:
+    """Start a step; the demo's end is its end."""
     environment = dict(
         os.environ,
         TOY_DATA=str(root / 'data'),
         CLASSIFIER=str(root / 'rca' / 'last.pth'),
         LABEL_DIR=str(step.labels or ''),
     )
-    with log.open('a') as file:
-        done = subprocess.run(
+    environment.setdefault('OMP_NUM_THREADS', str(threads))
+    with (root / f'{step.name}.log').open('a') as file:
+        return subprocess.Popen(
             [sys.executable, *map(str, step.command)],
             env=environment,
             stdout=file,
             stderr=subprocess.STDOUT,
-            check=False,
             preexec_fn=die_with_parent,
         )
-    if done.returncode:
-        tail = log.read_text().strip().splitlines()[-1]
-        raise ValueError(f'step {step.name} failed: {tail}; see {log}')
-    _link_checkpoint(root / step.name)
-    mark.touch()
-    print(f'{(time.monotonic() - start) / 60:.1f} minutes', flush=True)
 
 
 def _link_checkpoint(work_dir: Path) -> None:
@@ -210,14 +251,19 @@ def main() -> None:
     root = parser.parse_args().work_dir.absolute()
     root.mkdir(parents=True, exist_ok=True)
     os.environ['TOY_DATA'] = str(root / 'data')
-    todo = steps(root)
-    minutes = sum(s.minutes for s in todo if not _mark(root, s).exists())
+    todo = stages(root)
+    minutes = sum(
+        stage.minutes
+        for stage in todo
+        if not all(_mark(root, step).exists() for step in stage.steps)
+    )
     print(f'Everything goes to {root}')
     print(f'About {minutes:.0f} minutes on two cores; logs are {root}/*.log')
-    for number, step in enumerate(todo, 1):
-        head = f'[{number}/{len(todo)}] {step.says} (~{step.minutes:g} min)'
+    for number, (expected, steps) in enumerate(todo, 1):
+        says = ', '.join(step.says for step in steps)
+        head = f'[{number}/{len(todo)}] {says} (~{expected:g} min)'
         print(head, end=' ... ', flush=True)
-        take(step, root)
+        take(steps, root)
     summary = summarise(root)
     (root / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     from demo_sheet import draw_sheet

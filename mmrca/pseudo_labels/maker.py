@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 
 from mmrca.atomic_write import atomic_write, write_json
 from mmrca.checkpoint import file_digest, load_classifier
+from mmrca.launch import count_cores
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
@@ -188,11 +189,7 @@ def _once(choose: Callable[[], Any]) -> Any:
 
 def default_workers() -> int:
     """Count the cores of this process, 0 if there is but one."""
-    if hasattr(os, 'sched_getaffinity'):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    cores //= int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    cores = count_cores() // int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     return 0 if cores < 2 else cores
 
 

@@ -19,13 +19,13 @@ def demo():
 
 
 def step(demo, code: str, labels: Path | None = None):
-    return demo.Step('try', 'try it', 0.1, ['-c', code], labels)
+    return demo.Step('try', 'try it', ['-c', code], labels)
 
 
 def test_a_step_is_taken_once(demo, tmp_path, capsys):
     code = f'open({str(tmp_path / "out")!r}, "a").write("x")'
     for _ in range(2):
-        demo.take(step(demo, code), tmp_path)
+        demo.take([step(demo, code)], tmp_path)
     assert (tmp_path / 'out').read_text() == 'x'
     assert 'already done' in capsys.readouterr().out
 
@@ -33,20 +33,36 @@ def test_a_step_is_taken_once(demo, tmp_path, capsys):
 def test_a_failed_step_names_its_log_and_is_taken_again(demo, tmp_path):
     code = 'import sys; sys.exit("error: no such thing")'
     with pytest.raises(ValueError, match=r'no such thing; see .*try\.log'):
-        demo.take(step(demo, code), tmp_path)
-    demo.take(step(demo, 'pass'), tmp_path)
+        demo.take([step(demo, code)], tmp_path)
+    demo.take([step(demo, 'pass')], tmp_path)
     assert (tmp_path / 'try.done').exists()
+
+
+def test_steps_run_side_by_side_and_a_failure_spoils_no_other(demo, tmp_path):
+    # Each waits for the other's file.
+    wait = (
+        'import pathlib, sys, time\n'
+        f'root = pathlib.Path({str(tmp_path)!r})\n'
+        '(root / sys.argv[1]).touch()\n'
+        'while not (root / sys.argv[2]).exists(): time.sleep(0.05)\n'
+    )
+    good = demo.Step('good', '', ['-c', wait, 'a', 'b'])
+    bad = demo.Step('bad', '', ['-c', wait + 'sys.exit("no")', 'b', 'a'])
+    with pytest.raises(ValueError, match=r'bad .*no; see .*bad\.log'):
+        demo.take([good, bad], tmp_path)
+    assert (tmp_path / 'good.done').exists()
+    assert not (tmp_path / 'bad.done').exists()
 
 
 def test_a_step_finds_the_data_and_its_labels(demo, tmp_path):
     code = 'import os; print(os.environ["TOY_DATA"], os.environ["LABEL_DIR"])'
-    demo.take(step(demo, code, tmp_path / 'masks'), tmp_path)
+    demo.take([step(demo, code, tmp_path / 'masks')], tmp_path)
     printed = (tmp_path / 'try.log').read_text().split()
     assert printed == [str(tmp_path / 'data'), str(tmp_path / 'masks')]
 
 
 def test_every_command_of_the_road_is_a_tool_with_its_inputs(demo, tmp_path):
-    steps = demo.steps(tmp_path)
+    steps = [s for stage in demo.stages(tmp_path) for s in stage.steps]
     assert len({s.name for s in steps}) == len(steps)
     for taken in steps:
         tool, *arguments = taken.command
@@ -67,7 +83,7 @@ def test_the_last_validation_counts(demo, tmp_path):
 
 
 def test_the_demo_validates_when_its_trainings_end(demo, tmp_path):
-    for taken in demo.steps(tmp_path):
+    for taken in (s for g in demo.stages(tmp_path) for s in g.steps):
         if Path(taken.command[0]).name != 'train.py':
             continue
         cfg = Config.fromfile(taken.command[1]).train_cfg
@@ -98,8 +114,8 @@ def test_a_step_ends_with_a_demo_that_is_killed(tmp_path):
         f'sys.path.insert(0, {str(TOOL.parent)!r})\n'
         f's = u.spec_from_file_location("demo", {str(TOOL)!r})\n'
         'd = u.module_from_spec(s); s.loader.exec_module(d)\n'
-        f'step = d.Step("try", "", 1, ["-c", {child!r}])\n'
-        f'd.take(step, pathlib.Path({str(tmp_path)!r}))\n'
+        f'step = d.Step("try", "", ["-c", {child!r}])\n'
+        f'd.take([step], pathlib.Path({str(tmp_path)!r}))\n'
     )
     log = tmp_path / 'try.log'
     process = subprocess.Popen([sys.executable, '-c', parent])

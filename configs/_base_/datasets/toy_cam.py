@@ -2,7 +2,7 @@
 _base_ = './toy.py'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomCrop', crop_size=(128, 160)),
+    dict(type='RandomCrop', crop_size=(96, 128)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmrca.PackImageLabels'),
 ]

@@ -6,7 +6,7 @@ label_dir = '{{$LABEL_DIR:work_dirs/labels}}'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='RandomCrop', crop_size=(128, 160)),
+    dict(type='RandomCrop', crop_size=(96, 128)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]
