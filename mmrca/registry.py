@@ -74,5 +74,6 @@ REFINEMENTS = Registry(
     locations=[
         'mmrca.pseudo_labels.dense_crf',
         'mmrca.pseudo_labels.pixel_adaptive',
+        'mmrca.pseudo_labels.random_walk',
     ],
 )

@@ -4,6 +4,7 @@
 from mmrca import checkpoint  # noqa: F401
 
 from .backbones import VGG16, EfficientNetLite, ResNet38
+from .boundary_head import BoundaryHead
 from .cam_head import CAMHead
 from .prototype_cam import PrototypeCAM
 from .query_projection import QueryProjection
@@ -15,6 +16,7 @@ from .semantic_aggregation import SemanticAggregation
 __all__ = [
     'RCA',
     'VGG16',
+    'BoundaryHead',
     'CAMHead',
     'EfficientNetLite',
     'PrototypeCAM',

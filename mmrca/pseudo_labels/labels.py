@@ -4,7 +4,7 @@ Shape shorthand: C classes of the image, H x W pixels.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mmcv
 import numpy as np
@@ -49,8 +49,12 @@ class Labeller:
         self.settings = settings
         self.normalization = normalization
         self.cue = settings.build_cue()
-        self.refinement = settings.build_refinement()
-        self.needs_stages = getattr(self.refinement, 'needs_stages', False)
+        self.refinements = settings.build_refinements()
+        self.needs_stages = any(map(_needs_stages, self.refinements))
+        # Of the weights that refinements have.
+        self.digests = [
+            r.digest for r in self.refinements if hasattr(r, 'digest')
+        ]
 
     def score(
         self,
@@ -74,11 +78,13 @@ class Labeller:
         size = (image.shape[0], image.shape[1])
         maps = enlarge_cams(cams, size, self.normalization)
         plain = torch.cat([self.cue(maps, img_id)[None], maps])
-        if self.refinement is None or not cams.classes:
-            return Scores(plain, plain)
-        rgb = image[..., ::-1].copy()
-        more = dict(stages=stages) if self.needs_stages else {}
-        return Scores(plain, self.refinement(rgb, plain, cams.classes, **more))
+        refined = plain
+        if cams.classes:
+            rgb = image[..., ::-1].copy()
+            for refine in self.refinements:
+                more = dict(stages=stages) if _needs_stages(refine) else {}
+                refined = refine(rgb, refined, cams.classes, **more)
+        return Scores(plain, refined)
 
     def __call__(
         self,
@@ -126,3 +132,7 @@ class Labeller:
         return minimum_foreground(
             labels, refined[1:], classes, settings.min_foreground
         )
+
+
+def _needs_stages(refinement: Any) -> bool:
+    return getattr(refinement, 'needs_stages', False)

@@ -33,7 +33,7 @@ from mmrca.pseudo_labels.manifest import (
 from mmrca.pseudo_labels.measurement import Measured, measure
 from mmrca.pseudo_labels.photos import classes_and_palette, photo_infos
 from mmrca.pseudo_labels.pipeline import Batch, Job, Pipeline, run_pipeline
-from mmrca.pseudo_labels.settings import Settings, read_settings
+from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS
 
 
@@ -136,9 +136,10 @@ def make_pseudo_labels(
         threshold = _once(calibrator.background)
         settings = settings.with_threshold(threshold)
         notes['background_threshold'] = f'{threshold}, chosen without masks'
-    recipe = _recipe(config, checkpoint, settings, classes, thresholds)
+    labeller = Labeller(settings, model.test_cfg.normalization)
+    recipe = _recipe(config, checkpoint, labeller, classes, thresholds)
     job = Job(
-        Labeller(settings, model.test_cfg.normalization),
+        labeller,
         classes,
         palette,
         digest(recipe),
@@ -238,18 +239,20 @@ def same_size_batches(
 def _recipe(
     config: Config,
     checkpoint: str,
-    settings: Settings,
+    labeller: Labeller,
     classes: Sequence[str],
     thresholds: torch.Tensor | None,
 ) -> Recipe:
     recipe: Recipe = {
         'checkpoint_sha256': file_digest(checkpoint),
         'classes': list(classes),
-        'pseudo_label': vars(settings),
+        'pseudo_label': vars(labeller.settings),
         'model': _without_init(config.model.to_dict()),
     }
     if thresholds is not None:
         recipe['class_thresholds'] = thresholds.tolist()
+    if digests := labeller.digests:
+        recipe['refinement_sha256'] = digests
     return json.loads(json.dumps(recipe, default=str))
 
 
@@ -266,7 +269,9 @@ def _cams_recipe(recipe: Recipe) -> Recipe:
     """Leave out what CAMs do not depend on."""
     needed = ('scales', 'flip', 'amp')
     kept = {key: recipe['pseudo_label'][key] for key in needed}
-    return {**recipe, 'pseudo_label': kept}
+    cams = recipe.copy()
+    cams.pop('refinement_sha256', None)
+    return {**cams, 'pseudo_label': kept}
 
 
 def _claim_folders(

@@ -29,7 +29,8 @@ class Notes(TypedDict):
 class Recipe(TypedDict):
     """Everything that the files of a folder depend on, as JSON.
 
-    ``class_thresholds`` is there for photos, whose classes are predicted.
+    ``class_thresholds`` is there for photos, whose classes are predicted,
+    ``refinement_sha256`` if refinements have weights.
     """
 
     checkpoint_sha256: str
@@ -37,6 +38,7 @@ class Recipe(TypedDict):
     pseudo_label: dict
     model: dict
     class_thresholds: NotRequired[list[float]]
+    refinement_sha256: NotRequired[list[str]]
 
 
 def digest(recipe: Recipe) -> str:

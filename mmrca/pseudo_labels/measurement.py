@@ -98,7 +98,7 @@ def _measure_scores(
     """Measure CAMs before and after refinement: ``cam`` and ``refined``."""
     job = pipeline.job
     found = {'cam': ScoreCounts(len(job.classes))}
-    if job.labeller.refinement is not None:
+    if job.labeller.refinements:
         found['refined'] = ScoreCounts(len(job.classes))
     calls = in_threads(pipeline.score, ((item,) for item in items), workers)
     for item, classes, scores in progress(calls, 'measuring CAMs', len(items)):

@@ -25,8 +25,9 @@ class Settings:
             ``'auto'``: chosen without masks.
         margin: A pixel is unlabelled where its best score leads the second
             by less.
-        refinement: None or ``dict(type=..., ...)`` of
-            :data:`mmrca.registry.REFINEMENTS`.
+        refinement: None, ``dict(type=..., ...)`` of
+            :data:`mmrca.registry.REFINEMENTS`, or a list of these that follow
+            one another.
         conflict: A pixel is unlabelled where two CAMs reach this, in 0..1.
         background_conflict: Whether a pixel is unlabelled where its label
             and the background cue disagree.
@@ -41,7 +42,7 @@ class Settings:
     flip: bool
     background: dict
     margin: Share
-    refinement: dict | None = None
+    refinement: dict | list[dict] | tuple[dict, ...] | None = None
     conflict: Share | None = None
     background_conflict: bool = False
     min_foreground: Share = 0.0
@@ -66,15 +67,23 @@ class Settings:
         """
         return _build(CUES, f'{_WHERE}.background', self.background)
 
-    def build_refinement(self) -> Any:
-        """Build the refinement, None without.
+    def build_refinements(self) -> list[Any]:
+        """Build the refinements in their order.
 
         Raises:
-            ValueError: If its type or an argument is unknown or wrong.
+            ValueError: If a type or an argument is unknown or wrong.
+            FileNotFoundError: If a file that one names is missing.
         """
-        if self.refinement is None:
-            return None
-        return _build(REFINEMENTS, f'{_WHERE}.refinement', self.refinement)
+        where = f'{_WHERE}.refinement'
+        given = self.refinement
+        if given is None:
+            return []
+        if isinstance(given, dict):
+            return [_build(REFINEMENTS, where, given)]
+        return [
+            _build(REFINEMENTS, f'{where}[{index}]', one)
+            for index, one in enumerate(given)
+        ]
 
 
 def read_settings(config: Config) -> Settings:
@@ -105,7 +114,7 @@ def read_settings(config: Config) -> Settings:
     check_arguments(_WHERE, Settings.__init__, None, **given)
     settings = Settings(**given)
     settings.build_cue()
-    settings.build_refinement()
+    settings.build_refinements()
     return settings
 
 
