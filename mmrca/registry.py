@@ -50,7 +50,7 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope='mmrca',
-    locations=['mmrca.models'],
+    locations=['mmrca.models', 'mmrca.evaluation.dense_crf_tta_model'],
 )
 TRANSFORMS = Registry(
     'transform',

@@ -43,5 +43,7 @@ class LabelWriter(Hook):
             )
             path = self.folder / f'{image_id(name)}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
-            labels = sample.pred_sem_seg.data[0].cpu().numpy()
+            # [1, H, W], or [H, W] of MMSegmentation's SegTTAModel.
+            labels = sample.pred_sem_seg.data.cpu().numpy()
+            labels = labels.reshape(labels.shape[-2:])
             write_label(path, labels.astype(np.uint8), palette)

@@ -3,6 +3,7 @@
 # Makes mmengine load weights safely.
 from mmrca import checkpoint  # noqa: F401
 
+from .aspp_v2_head import ASPPV2Head
 from .backbones import VGG16, EfficientNetLite, ResNet38
 from .boundary_head import BoundaryHead
 from .cam_head import CAMHead
@@ -16,6 +17,7 @@ from .semantic_aggregation import SemanticAggregation
 __all__ = [
     'RCA',
     'VGG16',
+    'ASPPV2Head',
     'BoundaryHead',
     'CAMHead',
     'EfficientNetLite',

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 import torchvision
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch.nn import MaxPool2d
 
 from mmrca.models import VGG16, EfficientNetLite, ResNet38
 from mmrca.registry import MODELS
@@ -79,6 +80,20 @@ def test_vgg16s_last_stage_is_torchvisions_on_every_other_cell(
             )
 
 
+def test_vgg16s_stages_are_torchvisions_before_their_poolings(
+    torchvision_vgg,
+):
+    ours = VGG16(out_indices=(1, 2, 3)).eval()
+    ours.features.load_state_dict(torchvision_vgg.state_dict())
+    inputs = torch.randn(1, 3, 64, 64)
+    maps = ours(inputs)
+    ends = [
+        n for n, x in enumerate(torchvision_vgg) if isinstance(x, MaxPool2d)
+    ]
+    for found, end in zip(maps, ends[1:4], strict=True):
+        torch.testing.assert_close(found, torchvision_vgg[:end](inputs))
+
+
 # Of the published file: unit, input, and output channels by branch.
 PLAIN_UNITS = {
     'b2': (64, 128, 128),
@@ -146,8 +161,12 @@ def published_resnet38() -> dict[str, torch.Tensor]:
     return state
 
 
-def resnet38_by_hand(state: dict, inputs: torch.Tensor) -> torch.Tensor:
-    """Compute the map from the file's weights, in evaluation mode."""
+def resnet38_by_hand(state: dict, inputs: torch.Tensor) -> dict:
+    """Compute each unit's start from the file's weights, in evaluation mode.
+
+    A stage's map is what the next stage's first unit starts with.
+    """
+    starts = {}
 
     def activate(name, x):
         parts = ('running_mean', 'running_var', 'weight', 'bias')
@@ -161,34 +180,49 @@ def resnet38_by_hand(state: dict, inputs: torch.Tensor) -> torch.Tensor:
     x = conv('conv1a', inputs)
     for unit in PLAIN_UNITS:
         stride, (a, b) = SPREAD.get(unit, (1, (1, 1)))
-        y = activate(f'{unit}.bn_branch2a', x)
+        y = starts[unit] = activate(f'{unit}.bn_branch2a', x)
         if '_' not in unit:
             x = conv(f'{unit}.conv_branch1', y, stride)
         y = conv(f'{unit}.conv_branch2a', y, stride, a)
         y = activate(f'{unit}.bn_branch2b1', y)
         x = x + conv(f'{unit}.conv_branch2b1', y, 1, b)
     for unit in BOTTLENECKS:
-        y = activate(f'{unit}.bn_branch2a', x)
+        y = starts[unit] = activate(f'{unit}.bn_branch2a', x)
         x = conv(f'{unit}.conv_branch1', y)
         y = conv(f'{unit}.conv_branch2a', y)
         y = activate(f'{unit}.bn_branch2b1', y)
         y = conv(f'{unit}.conv_branch2b1', y, 1, 4)
         y = activate(f'{unit}.bn_branch2b2', y)
         x = x + conv(f'{unit}.conv_branch2b2', y)
-    return activate('bn7', x)
+    return {**starts, 'end': activate('bn7', x)}
 
 
 def test_resnet38_computes_what_the_published_weights_mean():
     state = published_resnet38()
-    model = ResNet38().eval()
+    model = ResNet38(out_indices=tuple(range(6))).eval()
     outcome = model.load_state_dict(state, strict=False)
     assert not outcome.missing_keys
     assert set(outcome.unexpected_keys) == {'fc8.weight', 'fc8.bias'}
     inputs = torch.randn(1, 3, 48, 72)
     with torch.no_grad():
-        (ours,) = model(inputs)
+        maps = model(inputs)
         theirs = resnet38_by_hand(state, inputs)
-    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+    for ours, start in zip(
+        maps, ('b3', 'b4', 'b5', 'b6', 'b7', 'end'), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs[start], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('backbone', [VGG16, ResNet38, EfficientNetLite])
+@pytest.mark.parametrize('indices', [(), (2, 1), (1, 1), (-1,), (9,)])
+def test_stages_that_there_are_not(backbone, indices):
+    with pytest.raises(ValueError, match=rf'{backbone.__name__}.out_indices'):
+        backbone(out_indices=indices)
+
+
+def test_resnet38_without_its_last_stage_is_refused():
+    with pytest.raises(ValueError, match=r'ResNet38\.out_indices is \(3, 4\)'):
+        ResNet38(out_indices=(3, 4))
 
 
 @pytest.mark.parametrize('norm_eval', [True, False])

@@ -14,6 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmrca.registry import MODELS
 
+from .stages import check_out_indices
+
 # Blocks, kernel, stride, expansion, output channels of a stage of Lite0.
 _STAGES = (
     (1, 3, 1, 1, 16),
@@ -129,11 +131,7 @@ class EfficientNetLite(BaseModule):
     ) -> None:
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d'))
         stages = len(_STAGES)
-        if sorted(set(out_indices) & set(range(stages))) != list(out_indices):
-            raise ValueError(
-                f'EfficientNetLite.out_indices is {tuple(out_indices)}; give '
-                f'ascending stages of 0 to {stages - 1}'
-            )
+        check_out_indices('EfficientNetLite', out_indices, stages)
         if frozen_stages not in range(-1, stages + 1):
             raise ValueError(
                 f'EfficientNetLite.frozen_stages is {frozen_stages}; give -1 '

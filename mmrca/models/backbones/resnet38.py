@@ -3,11 +3,15 @@
 Shape shorthand: N images, H x W pixels.
 """
 
+from collections.abc import Sequence
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmrca.registry import MODELS
+
+from .stages import check_out_indices
 
 # Name, units, widths of a unit's convolutions, stride, dilation, dropout.
 _STAGES = (
@@ -70,15 +74,24 @@ class _Unit(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout2d(dropout)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Compute the unit."""
-        outputs, shortcut = inputs, inputs
+    def activate(self, inputs: Tensor) -> Tensor:
+        """Compute the norm and ReLU that the unit starts with."""
+        return self.relu(self.get_submodule('bn_branch2a')(inputs))
+
+    def forward(self, inputs: Tensor, activated: Tensor) -> Tensor:
+        """Compute the unit.
+
+        Args:
+            inputs: Of the unit.
+            activated: What :meth:`activate` makes of them.
+        """
+        outputs, shortcut = activated, inputs
+        if hasattr(self, 'conv_branch1'):
+            shortcut = self.conv_branch1(activated)
         for name in self.branches:
-            outputs = self.relu(getattr(self, f'bn_branch{name}')(outputs))
             if name != '2a':
-                outputs = self.dropout(outputs)
-            elif hasattr(self, 'conv_branch1'):
-                shortcut = self.conv_branch1(outputs)
+                norm = getattr(self, f'bn_branch{name}')
+                outputs = self.dropout(self.relu(norm(outputs)))
             outputs = getattr(self, f'conv_branch{name}')(outputs)
         return shortcut + outputs
 
@@ -92,14 +105,35 @@ class ResNet38(BaseModule):
     it is.
 
     Args:
+        out_indices: The stages whose maps are returned, ascending: 0 to 5
+            for b2 to b7. The last has to be among them. A map has gone
+            through the norm and the ReLU that the next stage starts with.
         norm_eval: Keep the running statistics of the weights in training.
         init_cfg: As in mmengine.
+
+    Raises:
+        ValueError: A stage is asked for that there is not, or the last is
+            not.
     """
 
     def __init__(
-        self, norm_eval: bool = False, init_cfg: dict | None = None
+        self,
+        out_indices: Sequence[int] = (5,),
+        norm_eval: bool = False,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type='Kaiming', layer='Conv2d'))
+        last = len(_STAGES) - 1
+        check_out_indices('ResNet38', out_indices, len(_STAGES))
+        if last not in out_indices:
+            raise ValueError(
+                f'ResNet38.out_indices is {tuple(out_indices)}; it has to end '
+                f'with {last}'
+            )
+        # The unit after a stage starts with the activation of its map.
+        self.starts = [
+            _STAGES[index + 1][0] for index in out_indices if index < last
+        ]
         self.norm_eval = norm_eval
         self.units: list[str] = []
         self.conv1a = nn.Conv2d(3, 64, 3, padding=1, bias=False)
@@ -119,19 +153,24 @@ class ResNet38(BaseModule):
         self.bn7 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, inputs: Tensor) -> tuple[Tensor]:
-        """Compute the feature map.
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps.
 
         Args:
             inputs: [N, 3, H, W], normalised.
 
         Returns:
-            One map [N, 4096, h, w] with h = H / 8 and w = W / 8, rounded up.
+            For each of ``out_indices`` a map [N, D_s, h_s, w_s]; the last
+            one's is [N, 4096, h, w] with h = H / 8 and w = W / 8, rounded up.
         """
-        outputs = self.conv1a(inputs)
+        outputs, maps = self.conv1a(inputs), []
         for name in self.units:
-            outputs = getattr(self, name)(outputs)
-        return (self.relu(self.bn7(outputs)),)
+            unit = getattr(self, name)
+            activated = unit.activate(outputs)
+            if name in self.starts:
+                maps.append(activated)
+            outputs = unit(outputs, activated)
+        return (*maps, self.relu(self.bn7(outputs)))
 
     def train(self, mode: bool = True) -> 'ResNet38':
         """Switch to training; with ``norm_eval`` norms stay as they are."""
