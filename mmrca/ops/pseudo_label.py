@@ -10,7 +10,6 @@ of a CRF's marginals are close to 0 or 1, though, so there the same margin
 leaves far fewer pixels unlabelled.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -95,33 +94,6 @@ def background_conflict(labels: Tensor, background: Tensor) -> Tensor:
     """
     decided = labels != IGNORE_INDEX
     return decided & ((labels > 0) != (background <= 0.5))
-
-
-def minimum_foreground(
-    labels: Tensor, foreground: Tensor, classes: Sequence[int], share: float
-) -> Tensor:
-    """Give every class of the image at least a share of the pixels.
-
-    The image is known to show its classes; one that got less than the share
-    takes the pixels of its own highest scores.
-
-    Args:
-        labels: uint8 [H, W] from :func:`fuse`.
-        foreground: [C, H, W] scores.
-        classes: The C class numbers (0-based).
-        share: Of the image's pixels, in 0..1; 0 changes nothing.
-
-    Returns:
-        uint8 [H, W]. Where two such classes want a pixel, the later of
-        ``classes`` has it.
-    """
-    wanted = math.ceil(share * labels.numel())
-    flat = labels.flatten().clone()
-    for number, scores in zip(classes, foreground, strict=True):
-        if (labels == number + 1).sum() < wanted:
-            best = scores.flatten().topk(wanted).indices
-            flat[best] = number + 1
-    return flat.view_as(labels)
 
 
 def _check_scores(

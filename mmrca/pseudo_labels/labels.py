@@ -13,12 +13,7 @@ from torch import Tensor
 
 from mmrca.inference import Cams, enlarge_cams
 from mmrca.ops import IGNORE_INDEX
-from mmrca.ops.pseudo_label import (
-    background_conflict,
-    conflict,
-    fuse,
-    minimum_foreground,
-)
+from mmrca.ops.pseudo_label import background_conflict, conflict, fuse
 from mmrca.pseudo_labels.settings import Settings
 
 
@@ -129,9 +124,7 @@ class Labeller:
         if settings.background_conflict:
             wrong = background_conflict(labels, plain[0])
             labels = labels.masked_fill(wrong, IGNORE_INDEX)
-        return minimum_foreground(
-            labels, refined[1:], classes, settings.min_foreground
-        )
+        return labels
 
 
 def _needs_stages(refinement: Any) -> bool:

@@ -31,8 +31,6 @@ class Settings:
         conflict: A pixel is unlabelled where two CAMs reach this, in 0..1.
         background_conflict: Whether a pixel is unlabelled where its label
             and the background cue disagree.
-        min_foreground: Share of the pixels that each class of the image
-            has at least, in 0..1.
         amp: Whether the network runs in mixed precision, on a GPU only.
     """
 
@@ -45,7 +43,6 @@ class Settings:
     refinement: dict | list[dict] | tuple[dict, ...] | None = None
     conflict: Share | None = None
     background_conflict: bool = False
-    min_foreground: Share = 0.0
     amp: bool = False
 
     @property

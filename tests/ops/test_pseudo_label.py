@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from mmrca.ops.pseudo_label import (
     background_power,
     conflict,
     fuse,
-    minimum_foreground,
 )
 
 IGNORE = 255
@@ -149,26 +146,3 @@ def test_the_background_cue_conflicts_with_labels():
     assert background_conflict(labels, background).tolist() == [
         [False, True, True, False, False, False]
     ]
-
-
-@settings(max_examples=60, deadline=None)
-@given(scored_images(), st.floats(0, 1))
-def test_every_class_has_its_minimum_unless_a_later_one_takes_it(image, share):
-    foreground, background, classes = image
-    labels = fuse(foreground, background, classes, 0.2)
-    before = labels.clone()
-    found = minimum_foreground(labels, foreground, classes, share)
-    assert labels.equal(before)
-    wanted = math.ceil(share * labels.numel())
-    short = [c for c in classes if (before == c + 1).sum() < wanted]
-    expected = before.flatten().tolist()
-    for number, scores in zip(classes, foreground, strict=True):
-        if number in short:
-            ranked = scores.flatten().argsort(descending=True)[:wanted]
-            for pixel in ranked.tolist():
-                expected[pixel] = number + 1
-    assert found.flatten().tolist() == expected
-    if short:
-        assert (found == short[-1] + 1).sum() >= wanted
-    else:
-        assert found.equal(before)

@@ -45,9 +45,6 @@ def saliency(tmp_path):
         (dict(margin=0.15), [0, 255, 255, 255, 255, 5]),
         (dict(conflict=0.89), [0, 5, 255, 255, 0, 5]),
         (dict(conflict=0.97), [0, 5, 2, 5, 0, 5]),
-        # Class 1 is best at the third pixel, the fourth and the fifth.
-        (dict(min_foreground=0.5), [0, 5, 2, 2, 2, 5]),
-        (dict(min_foreground=0.1), [0, 5, 2, 5, 0, 5]),
     ],
 )
 def test_each_rule(settings, expected):
@@ -115,23 +112,3 @@ def test_refinements_see_the_image_in_rgb():
         labels = labeller(image, cams, 'a', (9, 8))
         assert labels.tolist() == expected.argmax(0).tolist()
         assert labels.tolist() != scores.argmax(0).tolist()
-
-
-def test_the_minimum_goes_by_refined_scores():
-    image, cams = larger_scene()
-    labeller = Labeller(
-        Settings(
-            (1.0,),
-            False,
-            dict(CONSTANT, threshold=0.99),
-            0.0,
-            refinement=dict(type='dense_crf', iterations=1),
-            min_foreground=0.25,
-        ),
-        'class',
-    )
-    cams = cams._replace(classes=[7, 3])
-    refined = labeller.score(image, cams, 'a').refined
-    best = refined[2].flatten().topk(18).indices
-    labels = labeller(image, cams, 'a', (9, 8))
-    assert (labels.flatten()[best] == 4).all()
