@@ -25,6 +25,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.error import URLError
 
 from mmengine.config import Config, DictAction
 
@@ -143,6 +144,12 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f': {error.filename}' if error.filename else ''
         return f'{error.strerror}{where}'
+    if isinstance(error, URLError):
+        return (
+            f'a download failed ({error.reason}). The lines above name it; '
+            'get the file elsewhere and name it, weights by --cfg-options '
+            'model.backbone.init_cfg.checkpoint=FILE'
+        )
     text = str(error).strip()
     if 'Original Traceback' in text:
         text = text.splitlines()[-1].partition(': ')[2]

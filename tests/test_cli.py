@@ -1,3 +1,6 @@
+from urllib.error import URLError
+from urllib.request import urlopen
+
 import pytest
 import torch
 
@@ -107,3 +110,11 @@ def test_a_malformed_option_is_named(pair, capsys):
         parser.parse_args(['--cfg-options', pair])
     assert end.value.code == 2
     assert pair.split('=')[-1] in capsys.readouterr().err
+
+
+def test_a_failed_download_says_what_to_do():
+    with pytest.raises(URLError) as error:
+        urlopen('http://127.0.0.1:9/weights.pth')
+    said = sentence(error.value)
+    assert 'download' in said
+    assert 'model.backbone.init_cfg.checkpoint' in said
