@@ -70,7 +70,7 @@ def training_step(
     name: str, counts: Sequence[int], labels: int, device: str, turns: int
 ) -> Ratio:
     """Compare training steps of RCA and plain CAM, 8 images of 368 pixels."""
-    config = load_config(str(CONFIGS / f'rca_vgg16_30e_{name}.py'))
+    config = load_config(str(CONFIGS / f'rca_vgg16_30e_{name}_paper.py'))
     return step_ratio(config, counts, labels, device, turns=turns)
 
 

@@ -9,7 +9,6 @@ from pickle import UnpicklingError
 import numpy as np
 import pytest
 import torch
-import yaml
 from mmengine.logging import MessageHub
 
 from mmrca import _compat
@@ -159,16 +158,6 @@ def test_an_editable_install_links_for_mim(checkout):
     for part in ('configs', 'tools', 'model-index.yml'):
         assert (mim / part).is_symlink()
         assert (mim / part).samefile(checkout / part)
-
-
-def test_model_index_names_existing_files(repo):
-    index = yaml.safe_load((repo / 'model-index.yml').read_text())
-    collections = {entry['Name'] for entry in index['Collections']}
-    for model in index['Models']:
-        assert model['In Collection'] in collections
-        assert (repo / model['Config']).is_file()
-    for collection in index['Collections']:
-        assert (repo / collection['README']).is_file()
 
 
 def test_a_training_imports_neither_the_label_room_nor_what_it_needs(repo):

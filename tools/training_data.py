@@ -57,7 +57,7 @@ def check_evaluator(loop: BaseLoop, part: str) -> None:
     metrics = [m for m in loop.evaluator.metrics if isinstance(m, IoUMetric)]
     needs = [metric for metric in metrics if not metric.format_only]
     for dataset in _parts(loop.dataloader.dataset) if needs else ():
-        steps = dataset.pipeline.transforms
+        steps = _steps(dataset.pipeline.transforms)
         if not any(isinstance(step, LoadAnnotations) for step in steps):
             raise ValueError(
                 f'{part}_evaluator is an {type(needs[0]).__name__}, which '
@@ -65,6 +65,14 @@ def check_evaluator(loop: BaseLoop, part: str) -> None:
                 'LoadAnnotations to its pipeline and set '
                 'data_prefix.seg_map_path, or use mmrca.CAMMetric'
             )
+
+
+def _steps(transforms: Sequence) -> Iterator:
+    """Also look into the views of test-time augmentation."""
+    for step in transforms:
+        yield step
+        for view in getattr(step, 'subroutines', ()):
+            yield from _steps(view.transforms)
 
 
 def _parts(dataset: Dataset) -> Iterator[Dataset]:

@@ -1,29 +1,19 @@
-# RCA with ResNet-50 at stride 16 on PASCAL VOC 2012.
+# RCA with ResNet-50 at stride 16 on PASCAL VOC 2012: contrast and prototype
+# CAM.
 #
-#   python tools/train.py configs/rca/rca_r50-d16_30e_voc12.py
-#   torchrun --nproc-per-node 4 tools/train.py THIS --launcher pytorch \
-#       --auto-scale-lr    # on 8 GPUs 8
+#   python tools/train.py THIS
+#   python tools/make_pseudo_labels.py THIS \
+#       "$(cat work_dirs/rca_r50-d16_30e_voc12/last_checkpoint)" \
+#       --out-dir work_dirs/labels
 #
-# Weights: as in rca_r50-d8_30e_voc12.py.
-# Time: not measured at this scale (1,323 iterations of 8 images an epoch on
-# one GPU).
-# Figures: none; the paper's stand in rca_vgg16_30e_voc12.py.
-# We measured nothing at this scale; the recipe ran on generated images.
-_base_ = './rca_vgg16_30e_voc12.py'
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='ResNet',
-        depth=50,
-        strides=(1, 2, 2, 1),
-        dilations=(1, 1, 1, 2),
-        out_indices=(3,),
-        norm_eval=True,
-        init_cfg=dict(
-            type='Pretrained',
-            _scope_='mmrca',
-            checkpoint='weights/resnet50-0676ba61.pth',
-        ),
-    ),
-    cam_head=dict(in_channels=2048),
-)
+# Weights: resnet50-0676ba61.pth of torchvision, in the folder weights
+# (https://download.pytorch.org/models/).
+# Not run on the full set: we have no figures and no times of it. The paper's
+# stand in rca_vgg16_30e_voc12_paper.py.
+_base_ = [
+    '../_base_/rca_photos.py',
+    '../_base_/datasets/voc12_cam.py',
+    '../_base_/models/cam_r50-d16.py',
+    '../_base_/schedules/rca_30e.py',
+]
+model = _base_.recipe

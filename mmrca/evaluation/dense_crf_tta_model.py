@@ -11,7 +11,6 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from mmrca.datasets.images import load_image
-from mmrca.pseudo_labels.dense_crf import DenseCRF
 from mmrca.registry import MODELS
 
 
@@ -37,6 +36,9 @@ class DenseCRFTTAModel(BaseTTAModel):
                 'model.decode_head.out_channels is 1; remove it or use '
                 'SegTTAModel.'
             )
+        # Here, as a training that looks up its model imports this file.
+        from mmrca.pseudo_labels.dense_crf import DenseCRF
+
         self.crf = DenseCRF()
 
     def merge_preds(

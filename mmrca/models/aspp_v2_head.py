@@ -52,9 +52,7 @@ class ASPPV2Head(BaseDecodeHead):
             **kwargs,
         )
         self.conv_seg = _Sum(
-            nn.Conv2d(
-                in_channels, self.out_channels, 3, padding=d, dilation=d
-            )
+            nn.Conv2d(in_channels, self.out_channels, 3, padding=d, dilation=d)
             for d in dilations
         )
 

@@ -17,12 +17,15 @@ CONFIGS = Path(__file__).parents[2] / 'configs/rca'
 STRIDES = {
     'rca_vgg16_30e_voc12': 8,
     'rca_resnet38_30e_voc12': 8,
-    'rca_r50-d8_30e_voc12': 8,
+    'rca_r50-d8_30e_voc12_paper': 8,
     'rca_r50-d16_30e_voc12': 16,
-    'rca_r101-d8_30e_voc12': 8,
+    'rca_r101-d8_30e_voc12_paper': 8,
     'rca_r101-d16_30e_voc12': 16,
-    'rca_vit-b16_30e_voc12': 16,
-    'rca_convnext-t_30e_voc12': 32,
+    'rca_vit-b16_8e_voc12': 16,
+    'rca_convnext-t_8e_voc12': 32,
+    'rca_dinov2-vits14_8e_voc12': 14,
+    'rca_dinov2-vitb14_8e_voc12': 14,
+    'rca_efficientnet-lite0_8e_coco14': 16,
     'rca_mobilenet-v2_8e_voc20-mini_cosine': 16,
     'rca_efficientnet-lite0_8e_voc20-mini': 16,
 }
@@ -39,7 +42,8 @@ def test_the_map_has_the_stride_and_the_channels_of_the_config(name):
     features = model.extract_feat(inputs)[-1]
     stride = STRIDES[name]
     channels = config.cam_head.in_channels
-    assert features.shape == (2, channels, 64 // stride, 96 // stride)
+    size = -(-64 // stride), -(-96 // stride)
+    assert features.shape == (2, channels, *size)
     assert features.dtype == inputs.dtype
     features.square().mean().backward()
     gradients = {n: p.grad for n, p in model.backbone.named_parameters()}

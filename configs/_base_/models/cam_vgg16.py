@@ -10,6 +10,8 @@ model = dict(
     ),
     backbone=dict(
         type='mmrca.VGG16',
+        # The last is F; all of them feed a prototype CAM.
+        out_indices=(2, 3, 4),
         # _scope_: mmrca's loader refuses a file that lacks weights.
         init_cfg=dict(
             type='Pretrained',

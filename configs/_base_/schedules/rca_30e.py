@@ -23,10 +23,3 @@ train_cfg = dict(
 )
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-pseudo_label = dict(
-    scales=(0.5, 1.0, 1.5),
-    flip=True,
-    background=dict(type='constant', threshold='auto'),
-    margin=0.05,
-    refinement=dict(type='dense_crf', iterations=10),
-)

@@ -1,0 +1,9 @@
+# MMSegmentation's schedule of SegFormer, with 80,000 iterations of 16 images.
+_base_ = './segformer_20k.py'
+max_iters = 80000
+param_scheduler = [
+    _base_.param_scheduler[0],
+    dict(_base_.param_scheduler[1], end=max_iters),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+default_hooks = dict(checkpoint=dict(interval=max_iters // 10))

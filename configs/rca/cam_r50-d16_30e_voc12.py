@@ -1,0 +1,18 @@
+# Plain CAM of ResNet-50 at stride 16 on PASCAL VOC 2012: the baseline of
+# rca_r50-d16_30e_voc12.py.
+#
+#   python tools/train.py THIS
+#   python tools/make_pseudo_labels.py THIS \
+#       "$(cat work_dirs/cam_r50-d16_30e_voc12/last_checkpoint)" \
+#       --out-dir work_dirs/labels
+#
+# Weights: resnet50-0676ba61.pth of torchvision, in the folder weights
+# (https://download.pytorch.org/models/).
+# Not run on the full set: we have no figures and no times of it. The paper's
+# stand in rca_vgg16_30e_voc12_paper.py.
+_base_ = [
+    '../_base_/cam_photos.py',
+    '../_base_/datasets/voc12_cam.py',
+    '../_base_/models/cam_r50-d16.py',
+    '../_base_/schedules/rca_30e.py',
+]

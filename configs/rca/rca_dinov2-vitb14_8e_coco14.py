@@ -1,0 +1,24 @@
+# RCA with DINOv2's ViT-B/14 on COCO 2014: contrast and prototype CAM.
+#
+#   python tools/train.py THIS
+#   python tools/make_pseudo_labels.py THIS \
+#       "$(cat work_dirs/rca_dinov2-vitb14_8e_coco14/last_checkpoint)" \
+#       --out-dir work_dirs/labels
+#
+# Weights: dinov2_vitb14_pretrain.pth of facebookresearch/dinov2 (the file
+# without registers), in the folder weights
+# (https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/).
+# Not run on the full set: we have no figures and no times of it. The paper's
+# stand in rca_vgg16_30e_coco14_paper.py.
+_base_ = [
+    '../_base_/rca_photos.py',
+    '../_base_/datasets/coco14_cam.py',
+    '../_base_/models/cam_dinov2-vitb14.py',
+    '../_base_/schedules/adamw_8e_vit.py',
+]
+model = dict(
+    _base_.recipe,
+    cam_head=dict(num_classes=80),
+)
+# The 40,504 images of val2014 are measured at the end only.
+train_cfg = dict(val_interval=_base_.max_epochs)

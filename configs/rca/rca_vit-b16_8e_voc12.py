@@ -1,0 +1,18 @@
+# RCA with ViT-B/16 on PASCAL VOC 2012: contrast and prototype CAM.
+#
+#   python tools/train.py THIS
+#   python tools/make_pseudo_labels.py THIS \
+#       "$(cat work_dirs/rca_vit-b16_8e_voc12/last_checkpoint)" \
+#       --out-dir work_dirs/labels
+#
+# Weights: mmpretrain's vit-base-p16_pt-32xb128-mae_in1k_20220623-4c544545.pth,
+# in the folder weights (its model zoo, configs/vision_transformer).
+# Not run on the full set: we have no figures and no times of it. The paper's
+# stand in rca_vgg16_30e_voc12_paper.py.
+_base_ = [
+    '../_base_/rca_photos.py',
+    '../_base_/datasets/voc12_cam.py',
+    '../_base_/models/cam_vit-b16.py',
+    '../_base_/schedules/adamw_8e_vit.py',
+]
+model = _base_.recipe
