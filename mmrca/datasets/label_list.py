@@ -180,11 +180,9 @@ def _class_numbers(classes: Sequence[str]) -> dict[str, int]:
     return numbers | names
 
 
-def _read(path: str | os.PathLike, advice: str = '') -> str:
+def _read(path: str | os.PathLike) -> str:
     if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f'{path} does not exist: check the path{advice}.'
-        )
+        raise FileNotFoundError(f'{path} does not exist: check the path.')
     try:
         # utf-8-sig: spreadsheets and editors like to put a mark in front.
         with open(path, encoding='utf-8-sig', newline='') as file:
@@ -196,7 +194,7 @@ def _read(path: str | os.PathLike, advice: str = '') -> str:
 
 
 def _entries(path: str | os.PathLike) -> list[_Entry]:
-    text = _read(path, ', in a config data_root and ann_file')
+    text = _read(path)
     path = os.fspath(path)
     readers = {'.json': _json_entries, '.csv': _csv_entries}
     read = readers.get(os.path.splitext(path)[1], _text_entries)
