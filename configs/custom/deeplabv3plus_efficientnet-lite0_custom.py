@@ -16,7 +16,7 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='{{$CLASSIFIER:work_dirs/rca_efficientnet-lite0_custom/epoch_8.pth}}',
+            checkpoint='{{$CLASSIFIER:work_dirs/rca_efficientnet-lite0_custom/last_checkpoint}}',
             prefix='backbone',
         ),
     ),
