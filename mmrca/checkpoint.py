@@ -72,7 +72,8 @@ def locate(filename: str) -> Path:
     """Find a file of weights.
 
     Args:
-        filename: A path, or ``package://NAME/PATH``, a path inside the
+        filename: A path; that of mmengine's ``last_checkpoint``, which names
+            the file beside it; or ``package://NAME/PATH``, a path inside the
             installed Python package NAME, which is not imported.
 
     Raises:
@@ -80,6 +81,8 @@ def locate(filename: str) -> Path:
     """
     if not filename.startswith(_PACKAGE):
         path = Path(filename).expanduser()
+        if path.name == 'last_checkpoint' and path.is_file():
+            path = path.with_name(Path(path.read_text().strip()).name)
         if path.is_file():
             return path
         raise FileNotFoundError(
@@ -130,7 +133,7 @@ def read_checkpoint(path: str) -> dict:
 
 def file_digest(path: str) -> str:
     """Tell checkpoints apart by their content: SHA-256 in hexadecimal."""
-    with Path(path).open('rb') as file:
+    with locate(path).open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
@@ -400,9 +403,10 @@ class Pretrained:
         _check_unneeded(module, unexpected, self.checkpoint)
         if hasattr(module, '_params_init_info'):  # for mmengine's log
             update_init_info(module, f'Loaded from {self.checkpoint}')
-        print_log(
-            f'{type(module).__name__} starts from {self.checkpoint}; '
-            f'{len(unexpected)} of its weights are not needed: '
-            f'{first_few(unexpected) or "none"}',
-            logger='current',
-        )
+        text = f'{type(module).__name__} starts from {self.checkpoint}'
+        if unexpected:
+            text += (
+                f'; {len(unexpected)} of its weights are not needed: '
+                f'{first_few(unexpected)}'
+            )
+        print_log(text, logger='current')

@@ -1,5 +1,6 @@
 """Checks of what a config gives a constructor, by its type annotations."""
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -71,14 +72,64 @@ def check_arguments(
         return
     for name, value in given.arguments.items():
         adapter = _adapters(function).get(name)
-        try:
-            if adapter:
-                adapter.validate_python(value)
-        except ValidationError as error:
-            reasons = dict.fromkeys(e['msg'] for e in error.errors())
-            raise ValueError(
-                f'{owner}.{name} is {value!r}. {" or ".join(reasons)}.'
-            ) from error
+        if adapter:
+            _validate(f'{owner}.{name}', value, adapter)
+
+
+def check_value(name: str, value: Any, rule: Any) -> None:
+    """Compare a value with an annotation.
+
+    Args:
+        name: Of the value, for the error.
+        value: From a config.
+        rule: The annotation.
+
+    Raises:
+        ValueError: It does not fit.
+    """
+    _validate(name, value, TypeAdapter(rule, config=_RULES))
+
+
+def _validate(name: str, value: Any, adapter: TypeAdapter) -> None:
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        reasons = dict.fromkeys(e['msg'] for e in error.errors())
+        raise ValueError(
+            f'{name} is {value!r}. {" or ".join(reasons)}.'
+        ) from error
+
+
+def unknown_option(kind: str, name: str, function: Callable) -> str:
+    """Say that a part has no such option, and which one may be meant.
+
+    Args:
+        kind: The part's.
+        name: The option's.
+        function: What takes the options: the part's class or a function.
+    """
+    owners = getattr(function, '__mro__', [function])
+    known = {n for o in owners for n in _parameters(o)}
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f'did you mean {near[0]!r}?' if near else _listed(sorted(known))
+    return f'{kind} has no option {name!r}; {hint}'
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f'it has {", ".join(names)}' if names else 'it has none'
+
+
+def _parameters(owner: Any) -> list[str]:
+    """List what a function, or a class's own constructor, can be given."""
+    function = (
+        vars(owner).get('__init__') if isinstance(owner, type) else owner
+    )
+    if not inspect.isfunction(function):
+        return []
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind not in kinds]
+    return [name for name in names if name != 'self']
 
 
 @functools.cache

@@ -29,10 +29,16 @@ from urllib.error import URLError
 
 from mmengine.config import Config, DictAction
 
+from mmrca.checks import check_value, unknown_option
+
 # What the variables that a config reads stand for; empty before one is read.
 _variables: dict[str, str] = {}
-_PASTED = ('TOY_DATA', 'VOC20_MINI', 'MOBILENET_V2', 'LABEL_DIR', 'CLASSIFIER')
+_PASTED = (
+    *('TOY_DATA', 'VOC20_MINI', 'MOBILENET_V2', 'DINOV2'),
+    *('LABEL_DIR', 'CLASSIFIER'),
+)
 _IN_CONFIG = re.compile(r'\{\{\W*\$(\w+)\s*:\s*([^\s\'"}]*)')
+_UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 _BUILDER = 'mmengine.registry.build_functions'
 _SHOWN = 200  # characters of options that an error shows
 # How long OpenMP's threads spin, in libgomp's and in Intel's words.
@@ -54,13 +60,19 @@ def run(main: Callable[[], None]) -> None:
     """
     _set_environment()
     # Said at every start by mmcv about its compiled operators, which mmrca
-    # does not use, and by mmseg about pictures nobody asked for.
-    for said in ('.*MultiScaleDeformableAttention', 'The draw is False'):
+    # does not use, and by mmseg about pictures and a mean nobody asked for.
+    for said in (
+        '.*MultiScaleDeformableAttention',
+        'The draw is False',
+        'Default ``avg_non_ignore`` is False',
+    ):
         warnings.filterwarnings('ignore', said, UserWarning)
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        pass
     # What a config gets wrong has no common type.
     except Exception as error:
         part = _part_of_config(error)
@@ -69,6 +81,17 @@ def run(main: Callable[[], None]) -> None:
         if not isinstance(error, (ValueError, OSError)):
             raise
         _end(error, sentence(error))
+    finally:
+        _close_output()
+
+
+def _close_output() -> None:
+    """Write out what is left, unless nobody reads it, as behind ``head``."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try once more, and complain, when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _set_environment() -> None:
@@ -105,7 +128,7 @@ def _part_of_config(error: Exception) -> str:
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     names = [frame.f_globals.get('__name__', '') for frame in frames]
-    ours = names[-1].startswith('mmrca.') and isinstance(error, ValueError)
+    ours = _is_ours(error) and isinstance(error, ValueError)
     builders = [
         frame
         for frame, name in zip(frames, names, strict=True)
@@ -120,13 +143,26 @@ def _part_of_config(error: Exception) -> str:
     known = builders[-1].f_locals
     given = known.get('args', known.get('dataloader_cfg', {}))
     kind = known.get('obj_type', builders[-1].f_code.co_name)
+    odd = _UNKNOWN.search(why)
+    if odd and 'obj_cls' in known and odd[1] in given:
+        return unknown_option(kind, odd[1], known['obj_cls'])
     options = ', '.join(
         f'{key}={value!r}'
         for key, value in given.items()
-        if '{' not in repr(value)  # parts of its own
+        # Not parts of its own, nor what mmengine adds.
+        if not set('{<\n') & set(repr(value))
     )
     shown = f'{options[:_SHOWN]}...' if len(options) > _SHOWN else options
     return f'{kind}({shown}): {why or type(error).__name__}'
+
+
+def _is_ours(error: Exception) -> bool:
+    """Tell a sentence of mmrca's from what another package raises."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised_in = frames[-1].f_globals.get('__name__', '')
+    return raised_in.startswith('mmrca.') and isinstance(
+        error, (ValueError, FileNotFoundError)
+    )
 
 
 def _builds(function: str) -> bool:
@@ -201,7 +237,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it, or a config it inherits from, cannot be read, or a
-            dotted key names a section that the config lacks.
+            dotted key names a section that the config lacks, or
+            ``default_scope`` is no name.
     """
     existing_file(path, 'config')
     # The recipes for own images read theirs without mmengine.
@@ -215,6 +252,8 @@ def load_config(path: str, options: dict | None = None) -> Config:
         config.merge_from_dict(options or {})
     # A config is code: reading one can raise anything.
     except Exception as error:
+        if _is_ours(error):  # about a file that the config reads
+            raise
         # mmengine pastes what a variable holds into the config's source.
         odd = [n for n in _PASTED if set(os.environ.get(n, '')) & set('\'"\\')]
         why = f' ({odd[0]} holds a quote or backslash)' if odd else ''
@@ -228,6 +267,7 @@ def load_config(path: str, options: dict | None = None) -> Config:
             f'section of the config; set its options, as {replaced}.NAME=VALUE'
         )
     _check_options(sections, options or {})
+    check_value('default_scope', config.get('default_scope', 'mmseg'), str)
     return config
 
 

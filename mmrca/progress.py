@@ -27,7 +27,8 @@ def progress(
 
     On a terminal this is a bar. Elsewhere (a file, a pipe) it is a line for
     every tenth of the items, but not more than one a second, nor less than
-    one in 30 seconds in which an item is done. No items show nothing.
+    one in 30 seconds in which an item is done; what has shown a line ends
+    with one. No items show nothing.
 
     Args:
         items: What to go through.
@@ -64,7 +65,7 @@ def _lines(
     items: Iterable[Item], what: str, total: int | None
 ) -> Iterator[Item]:
     start = shown = time.monotonic()
-    tenth = 0
+    tenth = done = said = 0
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
@@ -76,4 +77,6 @@ def _lines(
                 left = (now - start) / done * (total - done)
                 text += f'/{total}, {left:.0f} s left'
             print(text, flush=True)
-            shown, tenth = now, reached
+            shown, tenth, said = now, reached, done
+    if 0 < said < done:
+        print(f'{what} {done}' + (f'/{total}' if total else ''), flush=True)

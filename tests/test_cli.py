@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -32,6 +35,37 @@ def test_a_missing_file_is_named(capsys, tmp_path):
     assert capsys.readouterr().err == (
         f'error: No such file or directory: {tmp_path}/list.txt\n'
     )
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(repo):
+    script = "from mmrca.cli import run; run(lambda: print('x' * 99_999))"
+    script = (
+        f'{sys.executable} -c "{script}" | head -c 1; echo ${{PIPESTATUS}}'
+    )
+    done = subprocess.run(
+        ['bash', '-c', script],
+        env={**os.environ, 'PYTHONPATH': str(repo)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ''
+    assert done.stdout == 'x0\n'
+
+
+def test_a_file_that_a_config_reads_is_to_blame(monkeypatch, tmp_path, repo):
+    monkeypatch.setenv('OWN_DATA', str(tmp_path / 'nowhere'))
+    name = 'rca_efficientnet-lite0_custom.py'
+    with pytest.raises(FileNotFoundError) as caught:
+        load_config(str(repo / 'configs/custom' / name))
+    said = str(caught.value)
+    assert said.startswith(f'{tmp_path}/nowhere/labels/classes.txt')
+    assert name not in said
+
+
+def test_a_scope_that_is_no_name_is_named(tmp_path):
+    (tmp_path / 'config.py').write_text("default_scope = 'mmseg'")
+    with pytest.raises(ValueError, match='default_scope is 17'):
+        load_config(str(tmp_path / 'config.py'), {'default_scope': 17})
 
 
 def test_a_bug_keeps_its_traceback():

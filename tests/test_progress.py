@@ -39,6 +39,14 @@ def test_a_pipe_gets_a_line_for_every_tenth(capsys, clock):
     assert '\r' not in out
 
 
+def test_what_has_shown_a_line_ends_with_one(capsys, clock):
+    for number in progress(range(36), 'images'):
+        clock.now += 1.5 if number < 33 else 0.0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith('images 33/36')
+    assert lines[-1] == 'images 36/36'
+
+
 def test_what_takes_no_second_shows_nothing(capsys, clock):
     for _ in progress(range(200), 'images'):
         clock.now += 0.001

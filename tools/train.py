@@ -8,13 +8,25 @@ Usage:
 """
 
 import argparse
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any, Literal
 from zipfile import is_zipfile
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DATA_SAMPLERS, HOOKS, LOOPS, Registry
+from pydantic import Field
 
-from mmrca.checks import check_arguments
+from mmrca.checks import (
+    Count,
+    NotNegative,
+    Positive,
+    check_arguments,
+    check_value,
+    unknown_option,
+)
 from mmrca.cli import (
     ConfigOptions,
     check_classes,
@@ -24,6 +36,31 @@ from mmrca.cli import (
     set_work_dir,
 )
 from mmrca.launch import add_launcher, set_launcher
+
+_NotNegativeInt = Annotated[int, Field(ge=0)]
+_Often = Count | Literal[-1]  # -1: never, or all
+# Options of other packages' parts that these do not check.
+RULES = {
+    'randomness.seed': _NotNegativeInt,
+    'model.data_preprocessor.size': Annotated[
+        Sequence[Count], Field(min_length=2, max_length=2)
+    ],
+    'train_dataloader.batch_size': Count,
+    'train_dataloader.num_workers': _NotNegativeInt,
+    'val_dataloader.batch_size': Count,
+    'val_dataloader.num_workers': _NotNegativeInt,
+    'train_cfg.max_epochs': Count,
+    'train_cfg.max_iters': Count,
+    'train_cfg.val_begin': _NotNegativeInt,
+    'train_cfg.val_interval': Count,
+    'optim_wrapper.accumulative_counts': Count,
+    'optim_wrapper.clip_grad.max_norm': Positive,
+    'optim_wrapper.optimizer.lr': NotNegative,
+    'optim_wrapper.optimizer.weight_decay': NotNegative,
+    'default_hooks.checkpoint.interval': _Often,
+    'default_hooks.checkpoint.max_keep_ckpts': _Often,
+    'default_hooks.logger.interval': Count,
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -115,10 +152,15 @@ def set_auto_scale_lr(config: Config) -> None:
 
 
 def check_options(config: Config) -> None:
-    """Compare options of loop, hooks and samplers with their annotations.
+    """Check what mmengine would notice late or never, or worse than this.
 
-    mmengine would notice some only after the first epoch, and others never.
+    Raises:
+        ValueError: An option is unknown, or its value of no use.
     """
+    for key, rule in RULES.items():
+        value = _value(config, key)
+        if value is not None:
+            check_value(key, value, rule)
     for name, hook in (config.get('default_hooks') or {}).items():
         _check(f'default_hooks.{name}', HOOKS, hook)
     for name in ('train_dataloader', 'val_dataloader'):
@@ -128,19 +170,52 @@ def check_options(config: Config) -> None:
     by_epoch = given.pop('by_epoch', True)
     default = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
     _check('train_cfg', LOOPS, {'type': default, **given})
-    for key in ('max_epochs', 'max_iters'):
-        if given.get(key, 1) < 1:
-            raise ValueError(
-                f'train_cfg.{key} is {given[key]}; it must be 1 or more.'
+
+
+def check_schedule(config: Config) -> None:
+    """Say where a training ends before its learning rate has come down.
+
+    As after ``--cfg-options train_cfg.max_epochs=5``. A schedule without an
+    ``end`` follows by itself.
+    """
+    given = config.get('param_scheduler') or []
+    schedules = given if isinstance(given, list) else [given]
+    for number, schedule in enumerate(schedules):
+        by_epoch = schedule.get('by_epoch', True)
+        key = 'max_epochs' if by_epoch else 'max_iters'
+        length = (config.get('train_cfg') or {}).get(key)
+        end = schedule.get('end')
+        warms_up = schedule.get('type') in ('LinearLR', 'ConstantLR')
+        if length and end and end > length and not warms_up:
+            place = f'.{number}' if isinstance(given, list) else ''
+            print_log(
+                f'The training ends at {length}, before the learning rate has '
+                f'come down: param_scheduler{place}.end is {end}. Set it, '
+                f'too, by --cfg-options param_scheduler{place}.end={length}.',
+                'current',
             )
+
+
+def _value(config: Config, key: str) -> Any:
+    """Look a dotted key up; None where it is not."""
+    found: Any = config
+    for part in key.split('.'):
+        found = found.get(part) if isinstance(found, dict | Config) else None
+    return found
 
 
 def _check(where: str, registry: Registry, options: dict | None) -> None:
     given = dict(options or {})
     kind = given.pop('type', None)
     found = registry.get(kind) if isinstance(kind, str) else None
-    if found is not None:
-        check_arguments(where, found.__init__, **given)
+    if found is None:
+        return
+    check_arguments(where, found.__init__, **given)
+    parameters = inspect.signature(found).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in given if not open_ended else ():
+        if name not in parameters:
+            raise ValueError(unknown_option(f'{where} ({kind})', name, found))
 
 
 def main() -> None:
@@ -157,7 +232,7 @@ def main() -> None:
     check_classes(config)
     check_options(config)
     set_launcher(config, args.launcher, args.local_rank)
-    from training_data import check_evaluator, check_training_data
+    from training_data import check_evaluator, check_training_data, describe
 
     from mmrca.checkpoint import check_backbone, check_weights
     from mmrca.engine.runner import Runner
@@ -166,6 +241,8 @@ def main() -> None:
     check_training_data(runner.train_dataloader.dataset)
     if runner.val_loop is not None:
         check_evaluator(runner.val_loop, 'val')
+    describe(runner)
+    check_schedule(config)
     if config.get('resume'):
         check_weights(runner.model, config.load_from)
     else:

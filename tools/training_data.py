@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
-from mmengine.runner import BaseLoop
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from mmseg.evaluation import IoUMetric
 from torch.utils.data import Dataset
 
 from mmrca.datasets.images import image_size
 from mmrca.datasets.masks import check_shown, check_size, read_class_map
+from mmrca.datasets.pack_image_labels import PackImageLabels
 from mmrca.progress import progress
 from mmrca.pseudo_labels.inputs import data_infos
 from mmrca.pseudo_labels.manifest import read_manifest
@@ -31,7 +33,7 @@ def check_training_data(dataset: Dataset) -> None:
     for part in _parts(dataset):
         infos = data_infos(part)
         classes = part.metainfo['classes']
-        if 'gt_label' in infos[0]:
+        if _has_step(part, PackImageLabels):
             _check_classifier([info['gt_label'] for info in infos], classes)
         else:
             folder = part.data_prefix.get('seg_map_path')
@@ -57,8 +59,7 @@ def check_evaluator(loop: BaseLoop, part: str) -> None:
     metrics = [m for m in loop.evaluator.metrics if isinstance(m, IoUMetric)]
     needs = [metric for metric in metrics if not metric.format_only]
     for dataset in _parts(loop.dataloader.dataset) if needs else ():
-        steps = _steps(dataset.pipeline.transforms)
-        if not any(isinstance(step, LoadAnnotations) for step in steps):
+        if not _has_step(dataset, LoadAnnotations):
             raise ValueError(
                 f'{part}_evaluator is an {type(needs[0]).__name__}, which '
                 f'needs masks, and {part}_dataloader.dataset loads none: add '
@@ -73,6 +74,35 @@ def _steps(transforms: Sequence) -> Iterator:
         yield step
         for view in getattr(step, 'subroutines', ()):
             yield from _steps(view.transforms)
+
+
+def describe(runner: Runner) -> None:
+    """Log how long a training is, and what it is validated on."""
+    loader = runner.train_dataloader
+    images, size = len(loader.dataset), loader.batch_size
+    length = f'{runner.max_iters} iterations of {size} images'
+    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+        length = f'{runner.max_epochs} epochs, {length}'
+    processes = get_world_size()
+    if processes > 1:
+        length += f' on each of {processes} processes'
+    _log(f'Training: {images} images, {length}.')
+    if runner.val_loop is None:
+        _log('Validation: none.')
+        return
+    dataset = runner.val_dataloader.dataset
+    masks = all(_has_step(d, LoadAnnotations) for d in _parts(dataset))
+    against = 'their masks' if masks else 'image-level labels, without masks'
+    _log(f'Validation: {len(dataset)} images, against {against}.')
+
+
+def _log(text: str) -> None:
+    print_log(text, 'current')
+
+
+def _has_step(dataset: Dataset, kind: type) -> bool:
+    steps = _steps(dataset.pipeline.transforms)
+    return any(isinstance(step, kind) for step in steps)
 
 
 def _parts(dataset: Dataset) -> Iterator[Dataset]:
@@ -102,12 +132,17 @@ def _check_classifier(
             'train_dataloader.dataset.ann_file, normal images by their name '
             'alone.'
         )
+    absent = [name for c, name in enumerate(classes[1:]) if c not in counts]
+    if absent:
+        _log(
+            f'No training image shows {", ".join(absent)}: it is not learned, '
+            'and validation images that show it count as mistakes.'
+        )
     if everywhere:
         names = ', '.join(classes[c + 1] for c in everywhere)
-        print_log(
+        _log(
             f'Every training image shows {names}: nothing tells what it '
-            'looks like; add images without it.',
-            'current',
+            'looks like; add images without it.'
         )
 
 

@@ -16,7 +16,9 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='{{$CLASSIFIER:work_dirs/rca_efficientnet-lite0_custom/epoch_8.pth}}',
+            # _scope_: mmrca's loader takes a file of the backbone alone, too.
+            _scope_='mmrca',
+            checkpoint='{{$CLASSIFIER:work_dirs/rca_efficientnet-lite0_custom/last_checkpoint}}',
             prefix='backbone',
         ),
     ),

@@ -2,23 +2,8 @@
 #
 #     OWN_DATA=data/mine MOBILENET_V2=weights/mobilenet_v2.pth \
 #         python tools/train.py configs/custom/rca_mobilenet-v2_custom.py
-#
-# With masks of the val images add seg_map_path to the data_prefix of
-# val_dataloader and dict(type='LoadAnnotations') to its pipeline.
-_base_ = [
-    '../_base_/classifier_runtime.py',
-    '../_base_/datasets/custom_cam.py',
-    '../_base_/models/cam_mobilenet-v2.py',
-    '../_base_/schedules/cam_8e_photos.py',
-    '../_base_/rca.py',
-]
-model = dict(
-    _base_.recipe,
-    backbone=dict(out_indices=(3, 4, 5, 6)),
-    cam_head=dict(num_classes=_base_.own_num_classes),
-)
-default_hooks = _base_.recipe_hooks
-# Without it the training diverges on steel and tiles (docs/decisions.md).
-optim_wrapper = dict(clip_grad=dict(max_norm=1.0))
+_base_ = ['./cam_mobilenet-v2_custom.py', '../_base_/rca.py']
+model = dict(_base_.recipe, backbone=dict(out_indices=(3, 4, 5, 6)))
+default_hooks = dict(_base_.prototype_hooks, **_base_.own_memory_hooks)
 # Chosen by the images' colours the threshold comes out too low for these maps.
 pseudo_label = dict(background=dict(threshold=0.3))

@@ -12,6 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from torch.utils.data import Dataset
 
 from mmrca.checks import Count
+from mmrca.progress import progress
 from mmrca.registry import DATASETS
 
 from .images import find_images, image_ids
@@ -54,7 +55,7 @@ class ImageLevelDataset(BaseSegDataset):
         ann_file: The label list.
         metainfo: With ``classes`` and, for pictures, ``palette``.
         data_prefix: ``img_path``, the folder of the images, and where there
-            are masks ``seg_map_path``.
+            are masks, or pseudo-labels to train a segmenter, ``seg_map_path``.
         data_root: Put before relative paths.
         img_suffix: Of the image files; without one, that of any common
             image format.
@@ -205,7 +206,8 @@ class ImageLevelDataset(BaseSegDataset):
             image: os.path.join(folder, file) for image, file in found.items()
         }
         values: set[int] = set()
-        for path in masks.values() if self._loads_masks else ():
+        read = masks.values() if self._loads_masks else ()
+        for path in progress(read, 'checking masks', len(read)):
             mask = read_class_map(path, 'mask', self.num_classes + 1)
             values.update(np.unique(mask).tolist())
         if self._loads_masks and any(images.values()):

@@ -183,8 +183,7 @@ def _walk(
     """List the files of a folder by their paths inside it, sorted."""
     if not os.path.isdir(folder):
         raise FileNotFoundError(
-            f'folder {folder} does not exist: check the path, in a config '
-            'data_root and data_prefix.'
+            f'folder {folder} does not exist: check the path.'
         )
     real = os.path.realpath(os.path.join(folder, below))
     if real in above:  # a link to a folder that it lies in

@@ -51,7 +51,8 @@ def read_labels(
     known = _class_numbers(classes)
     labels: dict[str, list[int]] = {}
     wrong = []
-    for place, image, words in _entries(path):
+    advice = ', in a config data_root and ann_file'
+    for place, image, words in _entries(path, advice):
         unknown = [str(word) for word in words if str(word) not in known]
         wrong += [f"{place}: image {image} has '{word}'" for word in unknown]
         if image in labels:
@@ -195,8 +196,8 @@ def _read(path: str | os.PathLike, advice: str = '') -> str:
         ) from error
 
 
-def _entries(path: str | os.PathLike) -> list[_Entry]:
-    text = _read(path, ', in a config data_root and ann_file')
+def _entries(path: str | os.PathLike, advice: str = '') -> list[_Entry]:
+    text = _read(path, advice)
     path = os.fspath(path)
     readers = {'.json': _json_entries, '.csv': _csv_entries}
     read = readers.get(os.path.splitext(path)[1], _text_entries)

@@ -111,7 +111,8 @@ def fill(
     """
     assert model.prototype_cam is not None
     model.prototype_cam.filled.fill_(False)
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
+        print_log(f'Prototype CAM: round {number} of {rounds}', 'current')
         _fill_once(model, dataset, region, background, seed, limit)
 
 

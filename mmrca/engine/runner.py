@@ -6,11 +6,21 @@ from typing import Any
 from mmengine import runner
 from mmengine.logging import MMLogger
 
+# What mmengine says at each start, or epoch, about itself.
+_CHATTER = (
+    'Distributed training is not used, all SyncBatchNorm',
+    'The prefix is not set in metric class',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    'Exp name: ',
+)
+
 
 class Runner(runner.Runner):
     """A Runner whose lists of what it runs with go to its log file only.
 
-    These are environment, config, hooks, and the options of each parameter.
+    These are environment, config, hooks, and the options of each parameter,
+    and what mmengine says about itself.
 
     The log file is as complete as mmengine's, and the config is a file of its
     own, too; on the screen these hundreds of lines hide what comes after.
@@ -21,14 +31,14 @@ class Runner(runner.Runner):
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(_is_no_list)
+                handler.addFilter(_is_of_use)
         logger.info(f'config and full log: {self.log_dir}')
         return logger
 
 
-def _is_no_list(record: logging.LogRecord) -> bool:
+def _is_of_use(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     of_runner = record.pathname == runner.runner.__file__
     # The optimizer's list has three records for each of its parameters.
-    of_optimizer = message.startswith('paramwise_options -- ')
-    return not (of_optimizer or (of_runner and '\n' in message))
+    chatter = message.startswith(('paramwise_options -- ', *_CHATTER))
+    return not (chatter or (of_runner and '\n' in message))

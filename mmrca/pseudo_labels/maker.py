@@ -17,7 +17,7 @@ from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
 
 from mmrca.atomic_write import atomic_write, write_json
-from mmrca.checkpoint import file_digest, load_classifier
+from mmrca.checkpoint import file_digest, load_classifier, locate
 from mmrca.launch import count_cores
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
@@ -102,6 +102,7 @@ def make_pseudo_labels(
         OSError: If a file cannot be written.
     """
     settings = read_settings(config)
+    checkpoint = str(locate(checkpoint))
     workers = default_workers() if workers is None else workers
     on_gpu = torch.cuda.is_available()
     batch_size = (8 if on_gpu else 1) if batch_size is None else batch_size

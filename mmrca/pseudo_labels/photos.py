@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrca.checkpoint import dataset_metainfo, load_classifier
+from mmrca.checkpoint import dataset_metainfo, load_classifier, locate
 from mmrca.datasets.images import (
     IMAGE_SUFFIXES,
     image_ids,
@@ -114,9 +114,10 @@ class PhotoLabeller:
                 'pseudo_label.background.'
             )
         init_default_scope(cfg.get('default_scope', 'mmseg'))
-        self.model = load_classifier(cfg, str(checkpoint))
+        checkpoint = str(locate(str(checkpoint)))
+        self.model = load_classifier(cfg, checkpoint)
         self.classes = list(dataset_metainfo(cfg)['classes'][1:])
-        found = Calibrator(cfg, str(checkpoint), self.model, settings)
+        found = Calibrator(cfg, checkpoint, self.model, settings)
         self.thresholds = found.classes()
         if settings.auto:
             settings = settings.with_threshold(found.background())

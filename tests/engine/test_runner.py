@@ -12,7 +12,7 @@ def test_long_lists_go_to_the_log_file_alone(tmp_path, capsys):
         custom_keys=dict(cam_head=dict(lr_mult=10))
     )
     runner = Runner.from_cfg(config)
-    runner.build_optim_wrapper(config.optim_wrapper)
+    runner.train()
     runner.logger.info('one line')
     runner.logger.info('a table\nof another part')
     shown = capsys.readouterr().out
@@ -21,6 +21,9 @@ def test_long_lists_go_to_the_log_file_alone(tmp_path, capsys):
     for heading in lists:
         assert heading not in shown
         assert heading in log
+    for said in ('SyncBatchNorm', 'The prefix is not set', 'Exp name'):
+        assert said not in shown
+        assert said in log
     assert str(runner.log_dir) in shown
     for line in ('one line', 'a table', 'of another part'):
         assert line in shown

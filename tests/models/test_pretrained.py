@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmrca import published_weights
-from mmrca.checkpoint import check_backbone, locate
+from mmrca.checkpoint import check_backbone, file_digest, locate
 from mmrca.models import VGG16
 from mmrca.registry import MODELS
 from tests import tiny
@@ -312,6 +312,18 @@ def test_weights_in_a_package(package):
 def test_a_package_that_is_not_there(package, path, says):
     with pytest.raises(FileNotFoundError, match=says):
         locate(path)
+
+
+def test_the_last_checkpoint_is_the_one_beside_it(tmp_path):
+    torch.save(dict(w=torch.ones(1)), tmp_path / 'epoch_8.pth')
+    # mmengine writes the path as it was in training.
+    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_8.pth')
+    last = str(tmp_path / 'last_checkpoint')
+    assert locate(last) == tmp_path / 'epoch_8.pth'
+    assert file_digest(last) == file_digest(str(tmp_path / 'epoch_8.pth'))
+    (tmp_path / 'last_checkpoint').write_text('elsewhere/epoch_9.pth')
+    with pytest.raises(FileNotFoundError, match=r'epoch_9\.pth'):
+        locate(last)
 
 
 def test_the_recipes_weights_install(repo):

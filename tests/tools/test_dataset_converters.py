@@ -427,14 +427,14 @@ def test_images_in_no_folder_are_no_class(convert, tmp_path):
         convert('folders', tmp_path / 'images', tmp_path / 'labels/train.csv')
 
 
-def test_every_tenth_image_can_be_held_back(convert, tmp_path):
+def test_a_tenth_of_each_class_can_be_held_back(convert, tmp_path):
     names = [f'{c}/{i:02d}.jpg' for c in ('cat', 'dog') for i in range(20)]
     write_images(tmp_path / 'images', *names)
     out, val = (tmp_path / f'labels/{s}.csv' for s in ('train', 'val'))
     said = convert('folders', tmp_path / 'images', out, '--val', val)
     train = load(out, tmp_path / 'images')
     held = load(val, tmp_path / 'images')
-    assert list(held) == ['cat/09', 'cat/19', 'dog/09', 'dog/19']
+    assert list(held) == ['cat/05', 'cat/15', 'dog/05', 'dog/15']
     assert not train.keys() & held.keys()
     assert len(train) + len(held) == 40
     assert count_of(said, 'dog') == 2
@@ -445,6 +445,68 @@ def test_every_tenth_image_can_be_held_back(convert, tmp_path):
         'val_ids.txt',
         'classes.txt',
     }
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 4), max_size=3), min_size=1, max_size=120)
+)
+def test_what_is_held_back_leaves_every_class_an_image(repo, shown):
+    held_back = list_writer(repo).held_back
+    entries = {str(n): sorted(classes) for n, classes in enumerate(shown)}
+    held = held_back(entries)
+    assert held == held_back(entries)
+    groups = {c: [] for classes in shown for c in classes or {-1}}
+    for image, classes in entries.items():
+        for c in classes or [-1]:
+            groups[c].append(image in held)
+    for c, group in groups.items():
+        assert not all(group), c
+    # As many as from each class apart, but for what rounding adds.
+    assert len(held) <= len(entries) / 10 + len(groups) / 2
+
+
+def list_writer(repo):
+    path = repo / 'tools/dataset_converters/list_writer.py'
+    spec = spec_from_file_location('list_writer', path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_is_held_back_is_spread_over_classes_that_overlap(repo):
+    # Of 100 images all show 0, each fifth also 1, each tenth also 2; the
+    # last 50 are normal.
+    entries = {
+        str(n): [0] * (n < 100)
+        + [1] * (n < 100 and n % 5 == 0)
+        + [2] * (n < 100 and n % 10 == 0)
+        for n in range(150)
+    }
+    held = list_writer(repo).held_back(entries)
+    shown = [c for image in held for c in entries[image] or [-1]]
+    counts = {c: shown.count(c) for c in (0, 1, 2, -1)}
+    assert counts == {0: 10, 1: 2, 2: 1, -1: 5}
+
+
+@pytest.mark.parametrize('name', ['table', 'coco', 'label_studio', 'masks'])
+def test_a_missing_folder_is_named_without_a_word_of_configs(
+    convert, photos, name
+):
+    (photos / 'table.csv').write_text('a,cat\n')
+    (photos / 'coco.json').write_text(json.dumps(instances()))
+    tasks = [task('a.jpg', ['cat'])]
+    (photos / 'label_studio.json').write_text(json.dumps(tasks))
+    write_images(photos / 'masks', 'a.png')
+    (photos / 'classes.txt').write_text('cat\n')
+    source = dict(table='table.csv', masks='masks').get(name, f'{name}.json')
+    out = photos / 'labels/train.csv'
+    call = (name, photos / source, photos / 'photoz', out)
+    if name == 'masks':
+        Image.new('L', (6, 4), 1).save(photos / 'masks/a.png')
+        call += ('--classes', photos / 'classes.txt')
+    with pytest.raises(FileNotFoundError, match='photoz') as caught:
+        convert(*call)
+    assert 'config' not in str(caught.value)
 
 
 # ----------------------------------------------------------------- table
@@ -987,7 +1049,7 @@ def test_a_second_list_keeps_the_classes_of_the_first(convert, photos):
         ('labels/classes.txt', (), 'will name the classes'),
         ('labels/new.csv', ('--val', 'labels/new.txt'), 'another name than'),
         ('labels/new.csv', ('--val', 'other/val.csv'), 'in one folder'),
-        ('labels/new.csv', ('--val', 'labels/val.csv'), 'there are 1'),
+        ('labels/new.csv', ('--val', 'labels/val.csv'), 'there are 1 im'),
         ('labels/new.txt', (), 'names with a blank: 1'),
     ],
 )

@@ -180,6 +180,11 @@ def test_a_number_that_is_a_word_is_named_before_training(tool, tmp_path):
         ('default_hooks.logger.type', 17),
         ('train_dataloader.sampler.shuffle', 'maybe'),
         ('train_cfg.max_epochs', 0),
+        ('train_cfg.val_interval', 0),
+        ('train_dataloader.batch_size', 0),
+        ('model.data_preprocessor.size', 'word'),
+        ('default_hooks.checkpoint.interval', -7),
+        ('optim_wrapper.clip_grad.max_norm', -7),
     ],
 )
 def test_an_option_of_the_wrong_kind_is_named(tool, tmp_path, key, value):
@@ -193,6 +198,47 @@ def test_an_option_of_the_wrong_kind_is_named(tool, tmp_path, key, value):
     assert last.startswith('error: ')
     assert key.split('.')[-1] in last
     assert str(value) in last or value == 17
+
+
+@pytest.mark.parametrize(
+    ('key', 'meant'),
+    [
+        ('train_cfg.max_epoch', 'max_epochs'),
+        ('default_hooks.logger.intervall', 'interval'),
+        ('train_dataloader.sampler.shufle', 'shuffle'),
+        ('optim_wrapper.clip_gradd', 'clip_grad'),
+        ('model.backbone.deepth', 'depth'),
+        ('model.cam_head.in_chanels', 'in_channels'),
+    ],
+)
+def test_a_misspelt_option_is_answered_by_the_right_one(
+    tool, tmp_path, key, meant
+):
+    cfg = tiny.config(tiny.write_images(tmp_path, [[0], [1]]))
+    cfg.dump(tmp_path / 'config.py')
+    path = str(tmp_path / 'config.py')
+    status, err = tool('train.py', path, '--cfg-options', f'{key}=3')
+    assert status == 2
+    last = err.splitlines()[-1]
+    name = key.split('.')[-1]
+    assert f"has no option '{name}'; did you mean '{meant}'?" in last
+
+
+def test_a_training_says_how_long_it_is(
+    repo, monkeypatch, capsys, tiny_config
+):
+    _, path = tiny_config
+    text = Path(path).read_text()
+    text += "param_scheduler = [dict(type='PolyLR', end=8)]\n"
+    text += "log_level = 'INFO'\n"
+    Path(path).write_text(text)
+    monkeypatch.setattr(sys, 'argv', ['train.py', path])
+    runpy.run_path(str(repo / 'tools/train.py'), run_name='__main__')
+    said = capsys.readouterr().out
+    assert '2 images, 1 epochs, 1 iterations of 4 images' in said
+    assert 'Validation: 2 images, against their masks' in said
+    assert 'No training image shows blue' in said
+    assert 'param_scheduler.0.end=1' in said
 
 
 def test_a_metric_of_masks_wants_masks_before_training(tool, tmp_path):

@@ -9,12 +9,13 @@ was left out ``train_skipped.txt`` (what, and why), and ``classes.txt``.
 import csv
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
 import unicodedata
 from argparse import ArgumentParser, Namespace
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +32,7 @@ from mmrca.datasets.label_list import (
 
 _NO_CLASS = 'no class'
 _HELD_BACK = 10  # every tenth image with --val
+_NORMAL = -1  # in place of a class's number
 
 _Labels = dict[str, list[int]]
 _Found = Mapping[str, Collection[str]]
@@ -55,7 +57,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--val',
         type=Path,
         metavar='LIST',
-        help='hold back every tenth image and write these to a second list',
+        help='hold back a tenth of the images, spread over the classes, and '
+        'write these to a second list',
     )
     parser.add_argument(
         '--skip-missing',
@@ -316,13 +319,69 @@ def _check_known(labels: _Found, classes: Sequence[str]) -> None:
 def _split(entries: _Labels, args: Namespace) -> dict[Path, _Labels]:
     if not args.val:
         return {args.out: entries}
-    held = list(entries)[_HELD_BACK - 1 :: _HELD_BACK]
+    held = held_back(entries)
     if not held:
         raise ValueError(
-            f'--val holds back every tenth image, there are {len(entries)}'
+            f'--val holds back every tenth image of each class; there are '
+            f'{len(entries)} images, too few for that; leave --val out'
         )
-    val = {image: entries.pop(image) for image in held}
-    return {args.out: entries, args.val: val}
+    val = {image: entries[image] for image in entries if image in held}
+    train = {i: entries[i] for i in entries if i not in held}
+    return {args.out: train, args.val: val}
+
+
+def held_back(entries: _Labels) -> set[str]:
+    """Choose a tenth of the images, spread over the classes.
+
+    Iterative stratification (Sechidis et al., 2011) without chance: classes
+    take turns, the rarest first, normal images as one of them. A class holds
+    back a tenth of its images, those that rarer classes have already held
+    back included, evenly spread over the list. What rounding leaves over is
+    the next class's. Of each class at least one image stays.
+
+    Args:
+        entries: The class numbers of each image.
+
+    Returns:
+        The images that are held back.
+    """
+    members = defaultdict(list)
+    for image, classes in entries.items():
+        for c in classes or [_NORMAL]:
+            members[c].append(image)
+    staying = {c: len(images) for c, images in members.items()}
+    held: set[str] = set()
+    decided: set[str] = set()
+    left_over = 0.0
+    for c, images in sorted(members.items(), key=lambda m: (len(m[1]), m[0])):
+        open_ones = [i for i in images if i not in decided]
+        wanted = len(images) / _HELD_BACK - (len(images) - staying[c])
+        wanted += left_over
+        count = min(max(math.floor(wanted + 0.5), 0), len(open_ones))
+        taken = 0
+        for n in range(count):
+            start = (2 * n + 1) * len(open_ones) // (2 * count)
+            taken += _hold_back_one(open_ones[start:], entries, staying, held)
+        left_over = wanted - taken
+        decided.update(images)
+    return held
+
+
+def _hold_back_one(
+    images: Sequence[str],
+    entries: _Labels,
+    staying: dict[int, int],
+    held: set[str],
+) -> bool:
+    """Hold back the first image whose classes all keep another one."""
+    for image in images:
+        classes = entries[image] or [_NORMAL]
+        if image not in held and all(staying[c] > 1 for c in classes):
+            held.add(image)
+            for c in classes:
+                staying[c] -= 1
+            return True
+    return False
 
 
 def _write(

@@ -13,6 +13,8 @@ from mmrca.datasets.image_level_dataset import unwrap_dataset
 from mmrca.models.region_memory import RegionMemory
 from mmrca.registry import HOOKS
 
+_Part = Annotated[float, Field(gt=0, lt=1)]
+
 
 @HOOKS.register_module()
 class MemoryBankHook(Hook):
@@ -23,7 +25,8 @@ class MemoryBankHook(Hook):
     with ``by_epoch=False``.
 
     Args:
-        warm_up: Period in which the contrast starts (0: at once).
+        warm_up: Period in which the contrast starts (0: at once); a number
+            between 0 and 1 is a share of the training.
         refresh_interval: Periods between two runs of K-means.
         by_epoch: Unit of ``warm_up`` and ``refresh_interval``.
     """
@@ -34,7 +37,7 @@ class MemoryBankHook(Hook):
 
     def __init__(
         self,
-        warm_up: Annotated[int, Field(ge=0)] = 2,
+        warm_up: Annotated[int, Field(ge=0)] | _Part = 2,
         refresh_interval: Count = 1,
         by_epoch: bool = True,
     ) -> None:
@@ -87,6 +90,8 @@ class MemoryBankHook(Hook):
     ) -> None:
         """Start the contrast after the warm-up and seed the mixup."""
         period = runner.epoch if self.by_epoch else runner.iter
+        if isinstance(self.warm_up, float):
+            period = runner.iter / runner.max_iters
         self.memory.contrast_active.fill_(period >= self.warm_up)
         # Seeded anew each iteration, so a resumed run draws what an
         # unbroken one would have drawn.
@@ -109,7 +114,11 @@ class MemoryBankHook(Hook):
             runner, self.refresh_interval
         ):
             self._refresh(runner)
-        if self.every_n_inner_iters(batch_idx, self._log_interval):
+        # When LoggerHook does: epochs may be shorter than its interval.
+        if self.every_n_inner_iters(batch_idx, self._log_interval) or (
+            self._log_interval
+            and self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
             self._log(runner)
 
     def after_train_epoch(self, runner: Runner) -> None:

@@ -219,10 +219,13 @@ def test_the_log_shows_fill_age_gate_inertia_and_shift(data):
     )
 
 
-@pytest.mark.parametrize(('by_epoch', 'silent'), [(True, 6), (False, 2)])
-def test_the_contrast_waits_for_the_warm_up(data, by_epoch, silent):
+@pytest.mark.parametrize(
+    ('by_epoch', 'warm_up', 'silent'),
+    [(True, 2, 6), (False, 2, 2), (True, 0.4, 4), (False, 0.4, 4)],
+)
+def test_the_contrast_waits_for_the_warm_up(data, by_epoch, warm_up, silent):
     cfg = stretch(tiny.config(data), by_epoch, 3)
-    cfg.default_hooks.memory_bank.warm_up = 2
+    cfg.default_hooks.memory_bank.warm_up = warm_up
     seen = []
     runner = tiny.runner(cfg)
     step = runner.model.train_step
@@ -342,7 +345,12 @@ def test_a_compiled_training_gives_the_same_model(data):
 
 @pytest.mark.parametrize(
     ('name', 'value'),
-    [('warm_up', 'soon'), ('warm_up', -1), ('refresh_interval', 0)],
+    [
+        ('warm_up', 'soon'),
+        ('warm_up', -1),
+        ('warm_up', 1.5),
+        ('refresh_interval', 0),
+    ],
 )
 def test_a_period_out_of_its_range_is_an_error(data, name, value):
     cfg = tiny.config(data)
