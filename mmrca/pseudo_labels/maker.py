@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 
 from mmrca.atomic_write import atomic_write, write_json
 from mmrca.checkpoint import file_digest, load_classifier
+from mmrca.datasets.image_level_dataset import unwrap_dataset
 from mmrca.launch import count_cores
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
@@ -131,6 +132,9 @@ def make_pseudo_labels(
         'config': config.filename,
         'checkpoint': str(checkpoint),
     }
+    folder = photos or _image_folder(dataset)
+    if folder:
+        notes['image_folder'] = str(Path(folder).absolute())
     thresholds = _once(calibrator.classes) if photos else None
     if settings.auto and out_dir:
         threshold = _once(calibrator.background)
@@ -160,6 +164,12 @@ def make_pseudo_labels(
         if photos:
             _write_classes(job, inputs, errors, record)
     return result
+
+
+def _image_folder(dataset: Any) -> str | None:
+    """Look up the folder of a data set's images, if there is but one."""
+    prefix = getattr(unwrap_dataset(dataset), 'data_prefix', {})
+    return prefix.get('img_path')
 
 
 def _check_record(path: Path | None) -> None:

@@ -23,6 +23,7 @@ class Notes(TypedDict):
 
     config: str
     checkpoint: str
+    image_folder: NotRequired[str]
     background_threshold: NotRequired[str]
 
 
