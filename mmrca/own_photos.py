@@ -89,6 +89,14 @@ def label(
     take_all([lists], root, quiet=True)
     os.environ.update(variables)
     made = classifier_steps(str(config), root, list(options), variables)
+    held_back = data / 'labels' / 'val.csv'
+    if held_back.is_file() and held_back.read_text().strip():
+        record = root / 'labels_val.json'
+        command = [*made[-1].command, '--list', held_back, '--json', record]
+        says = 'label the photos that were held back'
+        made.append(
+            made[-1]._replace(name='labels_val', says=says, command=command)
+        )
     take_all([lists, *made], root, quiet=True)
     return Labels(
         root / 'labels',

@@ -27,6 +27,17 @@ class Notes(TypedDict):
     background_threshold: NotRequired[str]
 
 
+class ListNotes(Notes):
+    """What it says beside, once ``..._classes.csv`` is there.
+
+    ``edited`` are the IDs of the labels that somebody drew; ``list_digests``,
+    by file, tell whether a list was changed since.
+    """
+
+    edited: list[str]
+    list_digests: dict[str, str]
+
+
 class Recipe(TypedDict):
     """Everything that the files of a folder depend on, as JSON.
 
