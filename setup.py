@@ -117,6 +117,7 @@ setup(
             'hypothesis',
             'markdown-it-py',
             'mypy',
+            'pycocotools',
             'pytest>=8',
             'pytest-timeout',
             'pytest-xdist',

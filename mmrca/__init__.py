@@ -13,5 +13,6 @@ cure_torchvision()
 hide_debug_prints()
 
 from mmrca import registry  # noqa: E402
+from mmrca.own_photos import label  # noqa: E402
 
-__all__ = ['__version__', 'registry']
+__all__ = ['__version__', 'label', 'registry']

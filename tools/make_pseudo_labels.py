@@ -55,6 +55,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'the classifier predicts their classes',
     )
     parser.add_argument(
+        '--list',
+        metavar='LIST',
+        help="label the images of this label list in place of the data set's; "
+        'with --photos, the classes of those that it names',
+    )
+    parser.add_argument(
+        '--corrections',
+        metavar='DIR',
+        help='folder of labels ID.png that somebody drew; they are used as '
+        'they are',
+    )
+    parser.add_argument(
         '--cams',
         metavar='DIR',
         help='folder for the CAMs at low resolution: those that are there '
@@ -113,6 +125,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.only_cams != (args.out_dir is None):
         parser.error('give either --out-dir or --only-cams')
+    if args.only_cams and args.corrections:
+        parser.error('--corrections are labels, and --only-cams makes none')
     if args.only_cams and not args.cams:
         parser.error('--only-cams needs --cams')
     return args
@@ -158,7 +172,8 @@ def closing_lines(result: Result) -> str:
     if edited:
         lines.append(
             f'labels kept that lack our stamp: {len(edited)}, such as '
-            f'{edited[0]}.png; --overwrite replaces them'
+            f'{edited[0]}.png; --overwrite replaces them. What they show is '
+            'in the list OUT_classes.csv'
         )
     if 'share' in result:
         lines += _quality(result)
@@ -227,6 +242,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     existing_file(args.checkpoint, 'checkpoint')
     if args.photos:
         existing_folder(args.photos, 'photos')
+    if args.list:
+        existing_file(args.list, 'label list')
+    if args.corrections:
+        existing_folder(args.corrections, 'corrections')
     if args.amp:
         config.merge_from_dict({'pseudo_label.amp': True})
     join(args.launcher, args.local_rank)
@@ -239,6 +258,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.checkpoint,
         args.out_dir,
         photos=args.photos,
+        label_list=args.list,
+        corrections=args.corrections,
         cams_dir=args.cams,
         record=args.json,
         overwrite=args.overwrite,

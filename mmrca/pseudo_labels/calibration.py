@@ -9,7 +9,7 @@ Shape shorthand: L classes of the model.
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ _Infos = Sequence[ImageInfo]
 # Images that say as much as all of them, evenly spread over the list.
 _FOR_BACKGROUND = 300
 _FOR_CLASSES = 1000
+_NOTHING = 'a threshold cannot be chosen: no training image can be read.'
 
 
 class Calibrator:
@@ -92,34 +93,75 @@ class Calibrator:
         found = self._kept('classes', self._choose_classes)
         return torch.tensor([math.inf if t is None else t for t in found])
 
+    def keep_scores(self, scores: Mapping[str, Tensor]) -> None:
+        """Keep the scores that label making computed, for :meth:`classes`.
+
+        Args:
+            scores: float32 [L] by the image's ID. Of images that are missing
+                here, :meth:`classes` computes them.
+        """
+        if self.infos is None or self._entry('classes') is not None:
+            return
+        sample = [i['img_id'] for i in self._sample(self.infos, _FOR_CLASSES)]
+        found = self._entry('scores') or {}
+        found |= {n: scores[n].tolist() for n in sample if n in scores}
+        if len(found) < len(sample):
+            self._keep('scores', found)
+        else:
+            self._keep('classes', self._thresholds(self.infos, found))
+
     def _choose_background(self, infos: _Infos) -> float:
         found = []
         shown = [info for info in infos if info['gt_label']]
-        for image, _, cams in self._look(shown, _FOR_BACKGROUND):
+        sample = self._sample(shown, _FOR_BACKGROUND)
+        for _, image, cams in self._look(sample):
             size = (image.shape[0], image.shape[1])
             maps = enlarge_cams(cams, size, self.model.test_cfg.normalization)
             found.append(colour_threshold(torch.from_numpy(image), maps))
+        if not found:
+            raise ValueError(_NOTHING)
         return choose_threshold(found)
 
     def _choose_classes(self, infos: _Infos) -> list[float | None]:
-        scores, labels = [], []
-        for _, shown, cams in self._look(infos, _FOR_CLASSES):
-            scores.append(cams.scores)
-            labels.append(torch.zeros_like(cams.scores))
-            labels[-1][shown] = 1
-        found, _ = best_f1(torch.stack(scores), torch.stack(labels))
+        known = dict(self._entry('scores') or {})
+        sample = self._sample(infos, _FOR_CLASSES)
+        missing = [info for info in sample if info['img_id'] not in known]
+        for info, _, cams in self._look(missing):
+            known[info['img_id']] = cams.scores.tolist()
+        if not known:
+            raise ValueError(_NOTHING)
+        return self._thresholds(infos, known)
+
+    @staticmethod
+    def _thresholds(
+        infos: _Infos, known: Mapping[str, Sequence[float]]
+    ) -> list[float | None]:
+        """Choose by scores that are known."""
+        pairs = [
+            (torch.tensor(known[info['img_id']]), list(info['gt_label'] or ()))
+            for info in infos
+            if info['img_id'] in known
+        ]
+        scores = torch.stack([score for score, _ in pairs])
+        labels = torch.zeros_like(scores)
+        for label, (_, shown) in zip(labels, pairs, strict=True):
+            label[shown] = 1
+        found, _ = best_f1(scores, labels)
         # JSON has no infinity.
         return [
             t if math.isfinite(t) else None for t in found.float().tolist()
         ]
 
+    @staticmethod
+    def _sample(infos: _Infos, count: int) -> _Infos:
+        """Choose so many images at most, evenly spread."""
+        return infos[:: max(1, -(-len(infos) // count))]
+
     def _look(
-        self, infos: _Infos, count: int
-    ) -> Iterator[tuple[np.ndarray, list[int], Cams]]:
-        """Go through a sample: image, its classes, their CAMs."""
-        seen = 0
-        step = max(1, -(-len(infos) // count))
-        for info in progress(infos[::step], 'calibration'):
+        self, infos: _Infos
+    ) -> Iterator[tuple[ImageInfo, np.ndarray, Cams]]:
+        """Go through images: the entry, the image, its classes' CAMs."""
+        for info in progress(infos, 'calibration'):
             try:
                 image = load_image(
                     info['img_path'], self.model.test_cfg.max_side
@@ -134,33 +176,41 @@ class Calibrator:
                 self.settings.scales,
                 self.settings.flip,
             )
-            seen += 1
-            yield image, classes, cams
-        if not seen:
-            raise ValueError(
-                'a threshold cannot be chosen: no training image can be read.'
-            )
+            yield info, image, cams
 
     def _kept(self, what: str, choose: Callable[[_Infos], Any]) -> Any:
         """Look a value up, or choose and keep it."""
-        try:
-            kept = dict(json.loads(self.path.read_text()))
-        except (OSError, ValueError):
-            kept = {}
-        entry = kept.get(what)
-        if isinstance(entry, dict) and self._fits(entry):
-            return entry['value']
+        value = self._entry(what)
+        if value is not None:
+            return value
         if self.infos is None:
             dataset = DATASETS.build(self.config.train_dataloader.dataset)
             self.infos = data_infos(dataset)
         value = choose(self.infos)
+        self._keep(what, value)
+        return value
+
+    def _read(self) -> dict:
+        try:
+            return dict(json.loads(self.path.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def _entry(self, what: str) -> Any:
+        """Look a value up; None if there is none of this model and images."""
+        entry = self._read().get(what)
+        if isinstance(entry, dict) and self._fits(entry):
+            return entry['value']
+        return None
+
+    def _keep(self, what: str, value: Any) -> None:
+        kept = self._read()
         kept[what] = {'value': value, **self.made_with}
-        kept[what]['images'] = _digest(self.infos)
+        kept[what]['images'] = _digest(self.infos or ())
         try:
             write_json(self.path, kept)
         except OSError as error:
             print(f'the calibration cannot be kept: {error}', flush=True)
-        return value
 
     def _fits(self, entry: dict) -> bool:
         wanted = dict(self.made_with)

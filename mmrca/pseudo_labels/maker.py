@@ -4,7 +4,6 @@ The first makes labels and never sees a mask; the second
 (:mod:`mmrca.pseudo_labels.measurement`) measures the files of the first.
 """
 
-import csv
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -15,20 +14,34 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
+from torch import Tensor
 
-from mmrca.atomic_write import atomic_write, write_json
+from mmrca.atomic_write import write_json
 from mmrca.checkpoint import file_digest, load_classifier, locate
+from mmrca.datasets.image_level_dataset import unwrap_dataset
 from mmrca.launch import count_cores
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
+from mmrca.pseudo_labels.corrections import (
+    check_tags_file,
+    file_text_digest,
+    find_corrections,
+    put_in_place,
+    tags_after,
+    with_tags,
+    write_tags,
+)
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.pseudo_labels.labels import Labeller
 from mmrca.pseudo_labels.manifest import (
     Claim,
+    ListNotes,
     Notes,
     Recipe,
     claim_folders,
     digest,
+    read_manifest,
+    write_manifest,
 )
 from mmrca.pseudo_labels.measurement import Measured, measure
 from mmrca.pseudo_labels.photos import classes_and_palette, photo_infos
@@ -60,6 +73,8 @@ def make_pseudo_labels(
     out_dir: str | Path | None,
     *,
     photos: str | Path | None = None,
+    label_list: str | Path | None = None,
+    corrections: str | Path | None = None,
     cams_dir: str | Path | None = None,
     record: str | Path | None = None,
     overwrite: bool = False,
@@ -81,6 +96,11 @@ def make_pseudo_labels(
         photos: Folder of images to label in place of the data set's; their
             classes are predicted, from the scores on of
             :class:`Calibrator`.
+        label_list: A label list in place of the data set's: its images and
+            their classes. With ``photos``, the classes of those that it
+            names.
+        corrections: Folder of labels ``ID.png`` that somebody drew. They are
+            used as they are, and count as what their images show.
         cams_dir: Folder for the low-resolution CAMs ``ID.npz``; those that
             are there are not computed again. With them, CAMs are measured
             too.
@@ -115,24 +135,43 @@ def make_pseudo_labels(
     cams_dir = Path(cams_dir).absolute() if cams_dir else None
     record = out_dir and Path(record or f'{out_dir}.json')
     _check_record(record)
+    classes, palette = classes_and_palette(config)
+    given = Path(label_list).absolute() if label_list else None
     dataset = None
     if photos:
         infos = photo_infos(photos, [out_dir, cams_dir])
+        infos = with_tags(infos, given, classes[1:]) if given else infos
     else:
-        dataset = DATASETS.build(config.train_dataloader.dataset)
+        dataset = DATASETS.build(_dataset_config(config, given))
         infos = data_infos(dataset)
+    known = all(info['gt_label'] is not None for info in infos)
     check = getattr(settings.build_cue(), 'check', None)
     inputs, errors = collect_inputs(infos, check)
     stop_at(errors, strict)
     batches = same_size_batches(inputs, batch_size)
-    classes, palette = classes_and_palette(config)
+    corrected: dict[Path, LabelInput] = {}
+    if corrections:
+        corrected = find_corrections(Path(corrections), inputs, palette)
+    earlier = read_manifest(out_dir) if out_dir else {}
+    if record:
+        path = _classes_file(record)
+        written = earlier.get('list_digests', {}).get(path.name)
+        check_tags_file(path, written, given)
     model = load_classifier(config, checkpoint)
-    calibrator = Calibrator(config, checkpoint, model, settings, dataset)
+    training = None if given else dataset
+    calibrator = Calibrator(config, checkpoint, model, settings, training)
     notes: Notes = {
         'config': config.filename,
         'checkpoint': str(checkpoint),
     }
-    thresholds = _once(calibrator.classes) if photos else None
+    folder = photos or _image_folder(dataset)
+    if folder:
+        notes['image_folder'] = str(Path(folder).absolute())
+    thresholds = None if known else _once(calibrator.classes)
+    before = earlier.get('recipe', {}).get('class_thresholds')
+    if photos and known and before and not overwrite:
+        # Labels of photos whose predicted tags were right stay.
+        thresholds = torch.tensor(before)
     if settings.auto and out_dir:
         threshold = _once(calibrator.background)
         settings = settings.with_threshold(threshold)
@@ -149,8 +188,13 @@ def make_pseudo_labels(
         thresholds,
     )
     _claim_folders(job, inputs, recipe, notes, overwrite)
+    if corrected and get_dist_info()[0] == 0:
+        put_in_place(job, corrected)
+    barrier()
     pipeline = Pipeline(job, model)
-    done = _label(pipeline, batches, workers, strict)
+    done, scores = _label(pipeline, batches, workers, strict)
+    if training is not None and get_dist_info()[0] == 0:
+        calibrator.keep_scores(scores)
     errors |= done['errors']
     result: Any = {**notes, **recipe, **done, 'errors': errors}
     if record and get_dist_info()[0] == 0:
@@ -158,9 +202,31 @@ def make_pseudo_labels(
         stop_at(errors, strict)
         record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, result)
-        if photos:
-            _write_classes(job, inputs, errors, record)
+        if photos or done['edited']:
+            _write_classes(job, inputs, result, notes, recipe, record)
     return result
+
+
+def _dataset_config(config: Config, label_list: Path | None) -> dict:
+    """Return the training set's config, with another list if one is given."""
+    given = config.train_dataloader.dataset
+    if label_list is None:
+        return given
+    inner = given
+    while 'dataset' in inner:
+        inner = inner['dataset']
+    if 'ann_file' not in inner:
+        raise ValueError(
+            '--list needs a single data set, and train_dataloader.dataset '
+            f'is a {inner.get("type")}'
+        )
+    return {**inner, 'ann_file': str(label_list)}
+
+
+def _image_folder(dataset: Any) -> str | None:
+    """Look up the folder of a data set's images, if there is but one."""
+    prefix = getattr(unwrap_dataset(dataset), 'data_prefix', {})
+    return prefix.get('img_path')
 
 
 def _check_record(path: Path | None) -> None:
@@ -301,11 +367,12 @@ def _label(
     batches: list[list[LabelInput]],
     workers: int,
     strict: bool,
-) -> Labelled:
+) -> tuple[Labelled, dict[str, Tensor]]:
     """Label this process's share of the batches.
 
     Returns:
-        What all processes did.
+        What all processes did, and the class scores [L] of the images that
+        they labelled.
     """
     rank, world = get_dist_info()
     everything = [item for batch in batches for item in batch]
@@ -316,36 +383,57 @@ def _label(
     mine = [Batch(b, wanted & {i.img_id for i in b}) for b in batches]
     mine = [batch for batch in mine[rank::world] if batch.wanted]
     total = sum(len(batch.wanted) for batch in mine)
-    errors = {}
+    errors, scores = {}, {}
     outcomes = run_pipeline(pipeline, mine, workers)
     for outcome in progress(outcomes, 'images', total):
         if outcome.error is not None:
             errors[outcome.img_id] = outcome.error
             stop_at(errors, strict)
-    shares = all_gather_object(errors)
-    errors = {name: e for share in shares for name, e in share.items()}
-    return {
+        elif outcome.scores is not None:
+            scores[outcome.img_id] = outcome.scores
+    shares = all_gather_object((errors, scores))
+    errors = {name: e for share, _ in shares for name, e in share.items()}
+    scores = {name: s for _, share in shares for name, s in share.items()}
+    done: Labelled = {
         'written': len(wanted) - len(errors),
         'kept': len(everything) - len(wanted),
         'edited': [n for n, state in states.items() if state == 'edited'],
         'errors': errors,
     }
+    return done, scores
+
+
+def _classes_file(record: Path) -> Path:
+    return record.with_name(f'{record.stem}_classes.csv')
 
 
 def _write_classes(
     job: Job,
     inputs: Sequence[LabelInput],
-    errors: dict[str, str],
+    done: Labelled,
+    notes: Notes,
+    recipe: Recipe,
     record: Path,
 ) -> None:
-    """Write the predicted classes as a label list, ``..._classes.csv``."""
-    path = record.with_name(f'{record.stem}_classes.csv')
-    with (
-        atomic_write(path) as part,
-        part.open('w', newline='', encoding='utf-8') as file,
-    ):
-        writer = csv.writer(file)
-        for item in inputs:
-            if item.img_id not in errors:
-                names = [job.classes[c + 1] for c in job.predicted(item)]
-                writer.writerow([item.img_id, *names])
+    """Write what the images show as a label list, and note it.
+
+    Classes are those known, predicted, or of a label that somebody drew.
+    """
+    edited = set(done['edited'])
+    tags = {
+        item.img_id: tags_after(job, item, item.img_id in edited)
+        for item in inputs
+        if item.img_id not in done['errors']
+    }
+    path = _classes_file(record)
+    write_tags(path, tags, job.classes[1:])
+    assert job.out_dir is not None
+    earlier = read_manifest(job.out_dir)
+    others = set(earlier.get('edited', ())) - {i.img_id for i in inputs}
+    digests = earlier.get('list_digests', {})
+    more: ListNotes = {
+        **notes,
+        'edited': sorted(edited | others),
+        'list_digests': {**digests, path.name: file_text_digest(path)},
+    }
+    write_manifest(job.out_dir, recipe, more)

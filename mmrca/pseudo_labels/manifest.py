@@ -23,7 +23,19 @@ class Notes(TypedDict):
 
     config: str
     checkpoint: str
+    image_folder: NotRequired[str]
     background_threshold: NotRequired[str]
+
+
+class ListNotes(Notes):
+    """What it says beside, once ``..._classes.csv`` is there.
+
+    ``edited`` are the IDs of the labels that somebody drew; ``list_digests``,
+    by file, tell whether a list was changed since.
+    """
+
+    edited: list[str]
+    list_digests: dict[str, str]
 
 
 class Recipe(TypedDict):

@@ -140,10 +140,14 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an image; without ``error`` it is labelled."""
+    """What became of an image; without ``error`` it is labelled.
+
+    ``scores`` [L] are the classifier's, if it looked at the image.
+    """
 
     img_id: str
     error: str | None = None
+    scores: Tensor | None = None
 
 
 class Pipeline:
@@ -261,7 +265,8 @@ class Pipeline:
                 self._label(item, seen)
         except ImageError as error:
             return Outcome(item.img_id, str(error))
-        return Outcome(item.img_id)
+        scores = seen.cams.scores
+        return Outcome(item.img_id, None, scores if len(scores) else None)
 
     def score(
         self, item: LabelInput

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from mmrca.datasets.images import ImageError, open_picture
 from mmrca.ops import IGNORE_INDEX
 
 _STAMP = 'mmrca'
+_PIXELS = 'mmrca_pixels'
 IGNORE_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
 
 
@@ -52,7 +54,9 @@ def write_label(
     picture.putpalette(_colours(palette))
     info = PngInfo()
     if stamp:
+        # Some editors keep texts: the stamp is of these pixels only.
         info.add_text(_STAMP, stamp)
+        info.add_text(_PIXELS, _checksum(labels))
     with atomic_write(path) as part:
         picture.save(part, format='PNG', pnginfo=info)
 
@@ -62,12 +66,21 @@ def read_stamp(path: str | Path) -> str | None:
 
     Returns:
         None if the file is missing or truncated, '' if it is an image
-        without our stamp, such as a label that an editor saved.
+        without our stamp, or with that of other pixels, such as a label that
+        an editor saved.
     """
     try:
-        return open_picture(path, 'label').info.get(_STAMP, '')
+        picture = open_picture(path, 'label')
     except ImageError:
         return None
+    pixels = picture.info.get(_PIXELS)
+    if pixels is not None and pixels != _checksum(np.asarray(picture)):
+        return ''
+    return picture.info.get(_STAMP, '')
+
+
+def _checksum(labels: np.ndarray) -> str:
+    return f'{crc32(labels.tobytes()):08x}'
 
 
 def palette_of(metainfo: dict) -> Sequence[Sequence[int]]:
