@@ -1,7 +1,9 @@
 """Pseudo-labels on disk: palette PNGs that are whole or not there."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from PIL import Image
@@ -12,7 +14,21 @@ from mmrca.datasets.images import ImageError, open_picture
 from mmrca.ops import IGNORE_INDEX
 
 _STAMP = 'mmrca'
+_FACTS = 'mmrca_facts'
 IGNORE_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
+
+
+class Facts(TypedDict):
+    """What only the making of a label shows, to tell how sure it is.
+
+    ``scores`` are the classifier's, of all classes; ``margin`` is the mean
+    lead of the best score of a pixel, ``disagreement`` how much the
+    refinement changed (:mod:`mmrca.ops.doubt`). All in 0..1.
+    """
+
+    scores: list[float]
+    margin: float
+    disagreement: float
 
 
 def write_label(
@@ -20,6 +36,7 @@ def write_label(
     labels: np.ndarray,
     palette: Sequence[Sequence[int]],
     stamp: str = '',
+    facts: Facts | None = None,
 ) -> None:
     """Write labels as a palette PNG.
 
@@ -32,6 +49,7 @@ def write_label(
         palette: RGB colours in 0..255, at most 255 of them, one per class
             with the background first. Index 255 gets a colour of its own.
         stamp: Says what the label was made with, for :func:`read_stamp`.
+        facts: Kept with it, for :func:`read_facts`.
 
     Raises:
         ValueError: If ``labels`` is not uint8 [H, W] or holds an index
@@ -53,6 +71,8 @@ def write_label(
     info = PngInfo()
     if stamp:
         info.add_text(_STAMP, stamp)
+    if facts is not None:
+        info.add_text(_FACTS, json.dumps(facts))
     with atomic_write(path) as part:
         picture.save(part, format='PNG', pnginfo=info)
 
@@ -67,6 +87,18 @@ def read_stamp(path: str | Path) -> str | None:
     try:
         return open_picture(path, 'label').info.get(_STAMP, '')
     except ImageError:
+        return None
+
+
+def read_facts(path: str | Path) -> Facts | None:
+    """Read what the making of a label showed.
+
+    Returns:
+        None if the label has no facts, such as one that an editor saved.
+    """
+    try:
+        return json.loads(open_picture(path, 'label').info[_FACTS])
+    except (ImageError, KeyError):
         return None
 
 

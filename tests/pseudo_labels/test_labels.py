@@ -25,7 +25,7 @@ def label(
     # Halves, as the model's maps are: .9 < .90004 and .95 > .9497.
     maps = [torch.tensor(cams).half()]
     found = Cams(list(classes), maps, torch.zeros(5))
-    return Labeller(chosen, 'image')(image, found, 'a', (1, 6))
+    return Labeller(chosen, 'image')(image, found, 'a', (1, 6)).pixels
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_refinements_see_the_image_in_rgb():
         found = labeller.score(image, cams, 'a')
         torch.testing.assert_close(found.plain, scores)
         torch.testing.assert_close(found.refined, expected)
-        labels = labeller(image, cams, 'a', (9, 8))
+        labels = labeller(image, cams, 'a', (9, 8)).pixels
         assert labels.tolist() == expected.argmax(0).tolist()
         assert labels.tolist() != scores.argmax(0).tolist()
 
@@ -133,5 +133,5 @@ def test_the_minimum_goes_by_refined_scores():
     cams = cams._replace(classes=[7, 3])
     refined = labeller.score(image, cams, 'a').refined
     best = refined[2].flatten().topk(18).indices
-    labels = labeller(image, cams, 'a', (9, 8))
+    labels = labeller(image, cams, 'a', (9, 8)).pixels
     assert (labels.flatten()[best] == 4).all()
