@@ -10,13 +10,13 @@ from pathlib import Path
 import mmcv
 import numpy as np
 from matplotlib.font_manager import findfont, fontManager, get_font
-from picture_sheet import paint
 from PIL import Image, ImageDraw, ImageFont
 
 from mmrca.atomic_write import atomic_write
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.datasets.masks import read_class_map
 from mmrca.ops import IGNORE_INDEX
+from mmrca.pictures import paint
 from mmrca.progress import progress
 from mmrca.pseudo_labels.pipeline import in_threads
 from mmrca.pseudo_labels.review import Row

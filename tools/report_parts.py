@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import mmcv
 import numpy as np
 from mmengine.config import Config
-from picture_sheet import heat, paint
 from PIL import Image
 from report_page import Line, chart_uri, picture_uri
 from report_prototypes import prototypes_of
@@ -21,6 +20,7 @@ from report_prototypes import prototypes_of
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.datasets.masks import read_class_map
 from mmrca.inference import enlarge_cams, read_cams
+from mmrca.pictures import heat, paint
 from mmrca.progress import progress
 from mmrca.pseudo_labels.maker import review_file
 from mmrca.pseudo_labels.manifest import NAME
