@@ -130,6 +130,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error('--overlays needs labels, leave --only-cams out')
         if args.overlays.resolve() == Path(args.out_dir).resolve():
             parser.error('--overlays wants another folder than --out-dir')
+        if args.photos and args.overlays.resolve().is_relative_to(
+            Path(args.photos).resolve()
+        ):
+            parser.error(
+                '--overlays lies in the folder of --photos, where the next '
+                'run would take them for photos; give another'
+            )
     return args
 
 

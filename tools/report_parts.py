@@ -185,7 +185,7 @@ def labels_part(folder: Path, pictures: int, prototype_images: int) -> dict:
             part['prototypes'] = prototypes_of(
                 record, rows, folder, prototype_images
             )
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, KeyError, OSError) as error:
             part['problems'].append(f'No prototypes are shown: {error}')
     if record['errors']:
         part['problems'].append(
@@ -212,10 +212,12 @@ def _label_facts(record: dict, rows: Sequence[Row]) -> dict[str, Any]:
         'Unlabelled pixels, %': _short(record['share']['unlabelled']),
         'Background': record.get('background_threshold')
         or json.dumps(settings['background']),
-        'Refinement': json.dumps(settings['refinement']),
+        'Refinement': settings['refinement']
+        and json.dumps(settings['refinement']),
         'Margin': settings['margin'],
         'CAMs': record['cams'] or 'not kept (--cams DIR keeps them)',
     }
+    facts = {name: value or 'none' for name, value in facts.items()}
     if normals['images']:
         facts['Normal images'] = (
             f'{normals["images"]}; {_short(normals["with_foreground"])} % of '
@@ -243,8 +245,11 @@ def _threshold_curve(found: dict) -> str | None:
 def _palette(folder: Path, rows: Sequence[Row], count: int) -> np.ndarray:
     """Take the colours of a label: uint8 [L+1, 3]."""
     for row in rows:
-        with Image.open(folder / f'{row["image"]}.png') as picture:
-            colours = picture.getpalette()
+        try:
+            with Image.open(folder / f'{row["image"]}.png') as picture:
+                colours = picture.getpalette()
+        except OSError:
+            continue
         if colours and len(colours) >= 3 * count:
             return np.array(colours, np.uint8).reshape(-1, 3)[:count]
     return np.array(voc_palette(count), np.uint8)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmrca.atomic_write import atomic_write
 from mmrca.ops import IGNORE_INDEX
-from mmrca.ops.doubt import shortfall, tag_doubt
+from mmrca.ops.doubt import image_tag_doubt, shortfall, tag_doubt
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.writer import Facts
 
@@ -89,9 +89,10 @@ def review(labels: Sequence[Judged], classes: Sequence[str]) -> list[Row]:
             row.copy_(torch.tensor(label.facts['scores']))
     pixels = torch.stack([label.pixels for label in labels]).double()
     shares = pixels / pixels.sum(1, keepdim=True)
+    of_tags = image_tag_doubt(scores, tags)
     doubts = tag_doubt(scores, tags)
     missing = shortfall(shares[:, 1 : len(classes) + 1], tags)
-    parts = zip(labels, tags, doubts, missing, shares, strict=True)
+    parts = zip(labels, tags, of_tags, doubts, missing, shares, strict=True)
     rows = [_row(*part, classes) for part in parts]
     rows.sort(key=lambda row: (-row['doubt'], row['image']))
     for number, row in enumerate(rows, 1):
@@ -102,6 +103,7 @@ def review(labels: Sequence[Judged], classes: Sequence[str]) -> list[Row]:
 def _row(
     label: Judged,
     tags: Tensor,
+    of_tags: Tensor,
     doubts: Tensor,
     missing: Tensor,
     shares: Tensor,
@@ -111,7 +113,6 @@ def _row(
         return '; '.join(classes[c] for c in mask.nonzero()[:, 0].tolist())
 
     facts = label.facts
-    others = doubts.masked_fill(tags, 0).max()
     row: Row = {
         'rank': 0,
         'image': label.item.img_id,
@@ -121,7 +122,7 @@ def _row(
         'doubted_tags': names(tags & (doubts > _DOUBTED)),
         'missing_tags': names(missing > _DOUBTED),
         'suggested_tags': names(~tags & (doubts > _DOUBTED)),
-        'tag_doubt': float(doubts[tags].sum() + others) if facts else None,
+        'tag_doubt': float(of_tags) if facts else None,
         'missing': float(missing.sum()),
         'foreground': float(shares[1:IGNORE_INDEX].sum()),
         'unlabelled': float(shares[IGNORE_INDEX]),

@@ -61,11 +61,14 @@ def test_names_in_subfolders_and_other_scripts(place):
     assert names == ['b.jpg', 'c.jpg', 'd.jpg', 'sub/größe.jpg']
 
 
-@pytest.mark.parametrize('wrong', ['same folder', 'only CAMs'])
+@pytest.mark.parametrize('wrong', ['same folder', 'only CAMs', 'photos'])
 def test_folders_that_do_not_fit_are_refused(place, capsys, wrong):
     args = place.args('--overlays', str(place.out))
     if wrong == 'only CAMs':
         args = [*args[:2], '--only-cams', '--cams', 'x', '--overlays', 'y']
+    if wrong == 'photos':
+        photos = ['--photos', str(place.root)]
+        args = place.args('--overlays', str(place.root / 'x'), *photos)
     with pytest.raises(SystemExit):
         make_pseudo_labels.main(args)
     assert '--overlays' in capsys.readouterr().err

@@ -117,10 +117,12 @@ def test_what_is_gone_is_said(place, tmp_path):
     (place.root / 'JPEGImages/a.jpg').unlink()
     (place.root / 'SegmentationClass/b.png').unlink()
     place.checkpoint.unlink()
+    (folder / 'c.png').unlink()
     text = page(tmp_path, folder).read_text()
     assert 'No prototypes are shown' in text
     assert 'JPEGImages/a.jpg' in text
     assert 'no truth' in text
+    assert 'no label' in text
 
 
 def test_no_image_at_all(place, tmp_path):
