@@ -335,9 +335,16 @@ def galleries(
     chosen = (
         _Gallery(
             'Look at these first',
-            f'By doubt, without masks; {file} lists all {len(rows)}. A wrong '
-            'tag is the most useful find.',
+            'By doubt, without masks: one of tags, missing classes, '
+            'unlabelled pixels and foreground is unusual among the labels. '
+            f'{file} lists all {len(rows)}.',
             rows,
+        ),
+        _Gallery(
+            'Tags to check first',
+            'The classifier believes these least, without masks. A wrong tag '
+            'is the most useful find.',
+            sorted(rows, key=lambda row: -(row['tag_doubt'] or 0)),
         ),
         _Gallery(
             'No class in the label',

@@ -68,6 +68,20 @@ def image_tag_doubt(scores: Tensor, tags: Tensor) -> Tensor:
     return (doubts * tags).sum(1) + (doubts * ~tags).amax(1)
 
 
+def percentiles(values: Tensor) -> Tensor:
+    """Tell how high each value is among all.
+
+    Args:
+        values: [N].
+
+    Returns:
+        float64 [N] in 0..1: the share of the others that are lower.
+    """
+    ordered = values.sort().values
+    lower = torch.searchsorted(ordered, values.contiguous())
+    return lower.double() / max(1, len(values) - 1)
+
+
 def shortfall(shares: Tensor, tags: Tensor, part: float = 0.25) -> Tensor:
     """Tell how nearly a tagged class is missing from its label.
 

@@ -16,7 +16,12 @@ from torch import Tensor
 
 from mmrca.atomic_write import atomic_write
 from mmrca.ops import IGNORE_INDEX
-from mmrca.ops.doubt import image_tag_doubt, shortfall, tag_doubt
+from mmrca.ops.doubt import (
+    image_tag_doubt,
+    percentiles,
+    shortfall,
+    tag_doubt,
+)
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.writer import Facts
 
@@ -46,10 +51,10 @@ class Judged(NamedTuple):
 class Row(TypedDict):
     """A label of the review.
 
-    Lists of classes are joined by ``'; '``. ``doubt`` is the sum of
-    ``tag_doubt``, ``missing``, ``unlabelled``, ``1 - margin`` and
-    ``disagreement``; what its label does not tell is left out.
-    ``foreground`` is the share of the pixels that show a class.
+    Lists of classes are joined by ``'; '``. ``doubt`` is the highest of four
+    percentiles among the labels, of ``tag_doubt``, ``missing``,
+    ``unlabelled`` and ``foreground``, the share of the pixels that show a
+    class: a label is looked at early if one of them is unusual.
     """
 
     rank: int
@@ -92,9 +97,27 @@ def review(labels: Sequence[Judged], classes: Sequence[str]) -> list[Row]:
     of_tags = image_tag_doubt(scores, tags)
     doubts = tag_doubt(scores, tags)
     missing = shortfall(shares[:, 1 : len(classes) + 1], tags)
-    parts = zip(labels, tags, of_tags, doubts, missing, shares, strict=True)
-    rows = [_row(*part, classes) for part in parts]
-    rows.sort(key=lambda row: (-row['doubt'], row['image']))
+    rows = [
+        _row(label, tags[n], float(of_tags[n]), doubts[n], missing[n],
+             shares[n], classes)
+        for n, label in enumerate(labels)
+    ]  # fmt: skip
+    odd = torch.stack(
+        [
+            percentiles(of_tags),
+            percentiles(missing.sum(1)),
+            percentiles(shares[:, IGNORE_INDEX]),
+            percentiles(shares[:, 1:IGNORE_INDEX].sum(1)),
+        ]
+    )
+    highest, mean = odd.amax(0).tolist(), odd.mean(0).tolist()
+    order = sorted(
+        range(len(rows)),
+        key=lambda n: (-highest[n], -mean[n], rows[n]['image']),
+    )
+    for row, doubt in zip(rows, highest, strict=True):
+        row['doubt'] = doubt
+    rows = [rows[n] for n in order]
     for number, row in enumerate(rows, 1):
         row['rank'] = number
     return rows
@@ -103,7 +126,7 @@ def review(labels: Sequence[Judged], classes: Sequence[str]) -> list[Row]:
 def _row(
     label: Judged,
     tags: Tensor,
-    of_tags: Tensor,
+    of_tags: float,
     doubts: Tensor,
     missing: Tensor,
     shares: Tensor,
@@ -122,7 +145,7 @@ def _row(
         'doubted_tags': names(tags & (doubts > _DOUBTED)),
         'missing_tags': names(missing > _DOUBTED),
         'suggested_tags': names(~tags & (doubts > _DOUBTED)),
-        'tag_doubt': float(of_tags) if facts else None,
+        'tag_doubt': of_tags if facts else None,
         'missing': float(missing.sum()),
         'foreground': float(shares[1:IGNORE_INDEX].sum()),
         'unlabelled': float(shares[IGNORE_INDEX]),
@@ -132,12 +155,6 @@ def _row(
         'photo': str(Path(label.item.path).absolute()),
         'mask': str(label.item.mask.absolute()) if label.item.mask else '',
     }
-    row['doubt'] = (
-        (row['tag_doubt'] or 0)
-        + row['missing']
-        + row['unlabelled']
-        + (1 - facts['margin'] + facts['disagreement'] if facts else 0)
-    )
     row['why'] = _why(row)
     return row
 
@@ -149,6 +166,7 @@ def _why(row: Row) -> str:
         f'perhaps also: {row["suggested_tags"]}': row['suggested_tags'],
         f'hardly in the label: {row["missing_tags"]}': row['missing_tags'],
         f'{row["unlabelled"]:.0%} unlabelled': row['unlabelled'] > _MUCH,
+        f'{row["foreground"]:.0%} foreground': row['foreground'] > _DOUBTED,
         'close calls': row['margin'] is not None and row['margin'] < _MUCH,
         'refinement changed much': (row['disagreement'] or 0) > _DOUBTED,
     }

@@ -6,6 +6,7 @@ from mmrca.ops.doubt import (
     disagreement,
     image_tag_doubt,
     mean_margin,
+    percentiles,
     shortfall,
     tag_doubt,
 )
@@ -59,6 +60,13 @@ def test_the_tags_of_an_image_add_up():
     everything = torch.ones_like(tags)
     expected = (1 - scores).sum(1)
     torch.testing.assert_close(image_tag_doubt(scores, everything), expected)
+
+
+def test_percentiles_count_the_lower_ones():
+    values = torch.tensor([0.3, 0.0, 0.9, 0.3, 0.0])
+    expected = [sum(o < v for o in values) / 4 for v in values]
+    assert percentiles(values).tolist() == [float(v) for v in expected]
+    assert percentiles(values[:1]).tolist() == [0]
 
 
 def test_a_class_falls_short_of_its_own_median():

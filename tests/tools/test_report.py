@@ -74,6 +74,7 @@ def test_galleries_tables_and_prototypes(place, tmp_path):
     text = page(tmp_path, folder).read_text()
     for title in (
         *('Look at these first', 'Worst labels', 'Best labels'),
+        'Tags to check first',
         *('Random labels', 'What is taken for what', 'From CAMs to labels'),
         *('Prototypes of the region memory', 'Classes'),
     ):
@@ -81,9 +82,9 @@ def test_galleries_tables_and_prototypes(place, tmp_path):
     record = json.loads((place.root / 'labels.json').read_text())
     quality = record['against_masks']['labels']
     assert f'{quality["mIoU_strict"]:.1f}' in text
-    # Photo, CAM, label and truth of four images in each of four galleries.
+    # Photo, CAM, label and truth of four images in each of five galleries.
     for title in ('photo', 'CAM', 'label', 'truth'):
-        assert text.count(f'<figcaption>{title}<') == 16
+        assert text.count(f'<figcaption>{title}<') == 20
     crops = re.findall(r'title="cosine [-\d.]+, (.)\.jpg"', text)
     assert len(crops) == 6  # two prototypes a class
     assert set(crops) <= set(LABELS)

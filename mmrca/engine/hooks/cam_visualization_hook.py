@@ -50,8 +50,9 @@ class CAMVisualizationHook(Hook):
         for place, sample in enumerate(outputs or (), first):
             if place in chosen:
                 number = int(np.searchsorted(chosen, place))
+                # mmengine's MLflow backend takes the name for a file's.
                 runner.visualizer.add_image(
-                    f'cam_{number}', draw_cam(sample), runner.iter
+                    f'cam_{number}.png', draw_cam(sample), runner.iter
                 )
 
 
