@@ -88,6 +88,7 @@ setup(
     # torch fits depends on the machine, and the packages come from upstream
     # or as the onedl forks, which overwrite each other.
     install_requires=[
+        'jinja2',
         'numba>=0.61',
         'numpy',
         'matplotlib',

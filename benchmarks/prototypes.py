@@ -27,9 +27,10 @@ from mmrca.datasets.images import load_image
 from mmrca.datasets.masks import read_class_map
 from mmrca.inference import image_stages, present_classes
 from mmrca.ops.cam import normalize_cam
+from mmrca.pictures import heat, paint
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.registry import DATASETS
-from tools.picture_sheet import heat, paint, save_sheet
+from tools.picture_sheet import save_sheet
 
 
 def main(argv: Sequence[str] | None = None) -> None:

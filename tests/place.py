@@ -129,6 +129,25 @@ class Place:
         lines = [f'{k} = {pformat(v)}' for k, v in content.items()]
         self.config.write_text('\n'.join(lines) + '\n')
 
+    def rename(self, images, classes, parts='plain'):
+        """Give images and classes other names, {old: new}."""
+        for folder, suffix in (
+            ('JPEGImages', 'jpg'),
+            ('SegmentationClass', 'png'),
+        ):
+            for old, new in images.items():
+                target = self.root / folder / f'{new}.{suffix}'
+                target.parent.mkdir(exist_ok=True)
+                (self.root / folder / f'{old}.{suffix}').rename(target)
+        labels = {images.get(name, name): own for name, own in LABELS.items()}
+        (self.root / 'list.json').write_text(json.dumps(labels))
+        text = self.config.read_text().replace('labels.txt', 'list.json')
+        for old, new in classes.items():
+            text = text.replace(repr(old), repr(new))
+        self.config.write_text(text)
+        names = [classes.get(name, name) for name in CLASSES]
+        save_model(self.checkpoint, model_config(parts), names)
+
     def args(self, *more):
         return [
             *(str(self.config), str(self.checkpoint)),

@@ -6,7 +6,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
-from picture_sheet import heat, paint, save_sheet
+from picture_sheet import save_sheet
 from PIL import Image
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from mmrca.checkpoint import load_classifier
 from mmrca.datasets.images import load_image
 from mmrca.datasets.masks import read_class_map
 from mmrca.inference import enlarge_cams, infer_cams
+from mmrca.pictures import heat, paint
 from mmrca.pseudo_labels.inputs import LabelInput, collect_inputs, data_infos
 from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prettytable import PrettyTable
@@ -28,6 +29,8 @@ from mmrca.cli import (
 from mmrca.launch import add_launcher, join
 
 if TYPE_CHECKING:
+    from mmengine.config import Config
+
     from mmrca.pseudo_labels.maker import Result
 
 _NAMED = 20  # errors that are shown on the screen
@@ -72,6 +75,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='folder for the CAMs at low resolution: those that are there '
         'are taken, the others computed and saved. Where there are masks, '
         'CAMs are measured too, before and after refinement',
+    )
+    parser.add_argument(
+        '--overlays',
+        type=Path,
+        metavar='DIR',
+        help='folder for pictures of photo and label side by side, and '
+        'DIR_sheet.jpg, a sheet of the most doubtful ones',
     )
     parser.add_argument(
         '--only-cams',
@@ -129,6 +139,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error('--corrections are labels, and --only-cams makes none')
     if args.only_cams and not args.cams:
         parser.error('--only-cams needs --cams')
+    if args.overlays:
+        if args.only_cams:
+            parser.error('--overlays needs labels, leave --only-cams out')
+        if args.overlays.resolve() == Path(args.out_dir).resolve():
+            parser.error('--overlays wants another folder than --out-dir')
+        if args.photos and args.overlays.resolve().is_relative_to(
+            Path(args.photos).resolve()
+        ):
+            parser.error(
+                '--overlays lies in the folder of --photos, where the next '
+                'run would take them for photos; give another'
+            )
     return args
 
 
@@ -235,6 +257,31 @@ def _show(percent: float | None) -> str:
     return 'nan' if percent is None else f'{percent:.2f}'
 
 
+def show_overlays(args: argparse.Namespace, config: Config) -> None:
+    """Say where the review is, and draw the overlays asked for."""
+    from mmrca.pseudo_labels.maker import default_workers, review_file
+    from mmrca.pseudo_labels.review import read_review
+
+    out_dir = Path(args.out_dir).absolute()
+    review = review_file(Path(args.json or f'{out_dir}.json'))
+    print(f'labels to look at first: {review}')
+    if not args.overlays:
+        return
+    from overlays import draw_overlays
+
+    from mmrca.pseudo_labels.photos import classes_and_palette
+
+    workers = default_workers() if args.workers is None else args.workers
+    sheet = draw_overlays(
+        args.overlays.absolute(),
+        out_dir,
+        read_review(review),
+        *classes_and_palette(config),
+        workers,
+    )
+    print(f'overlays: {args.overlays}, the most doubtful on {sheet}')
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the labels and print how good they are."""
     args = parse_args(argv)
@@ -270,6 +317,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if get_dist_info()[0] == 0:
         if args.out_dir:
             print(class_table(result))
+            show_overlays(args, config)
         print(closing_lines(result))
     if result['errors']:
         sys.exit(1)

@@ -1,2 +1,5 @@
 _base_ = './default_runtime.py'
-default_hooks = dict(training_check=dict(type='mmrca.TrainingCheckHook'))
+default_hooks = dict(
+    training_check=dict(type='mmrca.TrainingCheckHook'),
+    cam_images=dict(type='mmrca.CAMVisualizationHook'),
+)

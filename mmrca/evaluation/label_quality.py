@@ -6,7 +6,7 @@ pixels, T thresholds.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -76,6 +76,19 @@ class Normals(TypedDict):
     foreground: float | None
 
 
+class ImageCounts(NamedTuple):
+    """The pixels of one label.
+
+    Attributes:
+        pixels: int64 [256], by value.
+        iou: Mean strict IoU over the classes that label or mask have, in
+            0..1; None without a mask.
+    """
+
+    pixels: Tensor
+    iou: float | None
+
+
 class LabelCounts:
     """Counts the pixels of labels, image by image.
 
@@ -101,7 +114,7 @@ class LabelCounts:
 
     def add(
         self, label: Tensor, mask: Tensor | None, normal: bool | None = None
-    ) -> None:
+    ) -> ImageCounts:
         """Count one image.
 
         Args:
@@ -110,12 +123,16 @@ class LabelCounts:
             normal: Whether the image shows no class; None to see from the
                 mask.
 
+        Returns:
+            Of this image.
+
         Raises:
             ValueError: If the sizes differ, or a value is neither a class
                 nor 255; the mask is then not counted.
         """
         self.images += 1
-        self.pixels += label.flatten().bincount(minlength=IGNORE_INDEX + 1)
+        pixels = label.flatten().bincount(minlength=IGNORE_INDEX + 1)
+        self.pixels += pixels
         if normal is None and mask is not None:
             normal = not _foreground(mask)
         if normal:
@@ -124,11 +141,15 @@ class LabelCounts:
             self._alarms += alarm > 0
             self._normal_pixels += label.numel()
             self._alarm_pixels += alarm
+        iou = None
         if mask is not None:
-            size = len(self.confusion)
-            self.confusion += confusion_matrix(label, mask, size)
+            confusion = confusion_matrix(label, mask, len(self.confusion))
+            self.confusion += confusion
             self._ignored += int((mask == IGNORE_INDEX).sum())
             self.evaluated += 1
+            mean = strict_iou(confusion).nanmean()
+            iou = None if mean.isnan() else float(mean)
+        return ImageCounts(pixels, iou)
 
     def check_masks(self) -> None:
         """Raise unless a mask shows a class.
@@ -162,7 +183,7 @@ def count_file(
     label: Path,
     mask: Path | None,
     normal: bool | None = None,
-) -> None:
+) -> ImageCounts:
     """Count the pixels of a label PNG.
 
     Args:
@@ -170,6 +191,9 @@ def count_file(
         label: File of class numbers, 255 where unlabelled.
         mask: The same with the truth, None without.
         normal: As for :meth:`LabelCounts.add`.
+
+    Returns:
+        Of this image.
 
     Raises:
         ImageError: If a file is missing, cannot be read, has another size
@@ -188,7 +212,7 @@ def count_file(
     except ImageError:
         counts.add(pixels, None, normal)
         raise
-    counts.add(pixels, truth, normal)
+    return counts.add(pixels, truth, normal)
 
 
 class ScoreCounts:

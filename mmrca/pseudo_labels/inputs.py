@@ -43,11 +43,6 @@ class LabelInput:
     size: tuple[int, int]
     mask: Path | None = None
 
-    @property
-    def normal(self) -> bool:
-        """Whether the image is known to show none of the classes."""
-        return self.classes is not None and not self.classes
-
 
 def collect_inputs(
     infos: Sequence[ImageInfo],

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmrca.inference import Cams, enlarge_cams
 from mmrca.ops import IGNORE_INDEX
+from mmrca.ops.doubt import disagreement, mean_margin
 from mmrca.ops.pseudo_label import background_conflict, conflict, fuse
 from mmrca.pseudo_labels.settings import Settings
 
@@ -27,6 +28,20 @@ class Scores(NamedTuple):
 
     plain: Tensor
     refined: Tensor
+
+
+class Label(NamedTuple):
+    """A label and how sure it is.
+
+    Attributes:
+        pixels: uint8 [H, W], as :func:`mmrca.ops.pseudo_label.fuse`.
+        margin: As :func:`mmrca.ops.doubt.mean_margin`, after refinement.
+        disagreement: As :func:`mmrca.ops.doubt.disagreement`.
+    """
+
+    pixels: np.ndarray
+    margin: float
+    disagreement: float
 
 
 class Labeller:
@@ -88,7 +103,7 @@ class Labeller:
         img_id: str,
         size: tuple[int, int],
         stages: Sequence[Tensor] | None = None,
-    ) -> np.ndarray:
+    ) -> Label:
         """Label an image that may have been shrunk.
 
         Args:
@@ -99,19 +114,21 @@ class Labeller:
             stages: As for :meth:`score`.
 
         Returns:
-            uint8 [H, W] of that size, as
-            :func:`mmrca.ops.pseudo_label.fuse`.
+            The label in that size.
 
         Raises:
             ImageError: If a file that belongs to the image cannot be used.
         """
         if not cams.classes:
-            return np.zeros(size, np.uint8)
-        labels = self.fuse(
-            self.score(image, cams, img_id, stages), cams.classes
+            return Label(np.zeros(size, np.uint8), 1.0, 0.0)
+        scores = self.score(image, cams, img_id, stages)
+        labels = mmcv.imresize(
+            self.fuse(scores, cams.classes).numpy(),
+            size[::-1],
+            interpolation='nearest',
         )
-        return mmcv.imresize(
-            labels.numpy(), size[::-1], interpolation='nearest'
+        return Label(
+            labels, mean_margin(scores.refined), disagreement(*scores)
         )
 
     def fuse(self, scores: Scores, classes: Sequence[int]) -> Tensor:

@@ -46,6 +46,7 @@ from mmrca.pseudo_labels.manifest import (
 from mmrca.pseudo_labels.measurement import Measured, measure
 from mmrca.pseudo_labels.photos import classes_and_palette, photo_infos
 from mmrca.pseudo_labels.pipeline import Batch, Job, Pipeline, run_pipeline
+from mmrca.pseudo_labels.review import review, write_review
 from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS
 
@@ -64,7 +65,12 @@ class Labelled(TypedDict):
 
 
 class Result(Notes, Recipe, Labelled, Measured):
-    """What the record holds. A run without labels is not :class:`Measured`."""
+    """What the record holds. A run without labels is not :class:`Measured`.
+
+    ``cams`` is the folder of the CAMs, None if they were not kept.
+    """
+
+    cams: str | None
 
 
 def make_pseudo_labels(
@@ -197,14 +203,22 @@ def make_pseudo_labels(
         calibrator.keep_scores(scores)
     errors |= done['errors']
     result: Any = {**notes, **recipe, **done, 'errors': errors}
+    result['cams'] = cams_dir and str(cams_dir)
     if record and get_dist_info()[0] == 0:
-        result |= measure(pipeline, inputs, errors, workers)
+        measured, judged = measure(pipeline, inputs, errors, workers)
+        result |= measured
         stop_at(errors, strict)
         record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, result)
+        write_review(review_file(record), review(judged, classes[1:]))
         if photos or done['edited']:
             _write_classes(job, inputs, result, notes, recipe, record)
     return result
+
+
+def review_file(record: Path) -> Path:
+    """Name the file of the review beside a record."""
+    return record.with_name(f'{record.stem}_review.csv')
 
 
 def _dataset_config(config: Config, label_list: Path | None) -> dict:
@@ -293,11 +307,9 @@ def same_size_batches(
     batches: list[list[LabelInput]] = []
     growing: dict[tuple, list[LabelInput]] = {}
     for item in inputs:
-        # Normal images do not go through the model.
-        kind = (*item.size, item.normal)
-        batch = growing.get(kind)
+        batch = growing.get(item.size)
         if batch is None or len(batch) == batch_size:
-            batch = growing[kind] = []
+            batch = growing[item.size] = []
             batches.append(batch)
         batch.append(item)
     return batches

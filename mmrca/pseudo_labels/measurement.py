@@ -20,16 +20,20 @@ from mmrca.evaluation.label_quality import (
 from mmrca.progress import progress
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.pipeline import Pipeline, in_threads
+from mmrca.pseudo_labels.review import Judged
+from mmrca.pseudo_labels.writer import read_facts
 
 
 class AgainstMasks(TypedDict):
     """How good labels are, and with saved CAMs what they were made of.
 
-    ``refined`` is there with a refinement only.
+    ``confusion`` has a row for each true class and a column for each label,
+    unlabelled last, in pixels. ``refined`` is there with a refinement only.
     """
 
     images: int
     labels: Quality
+    confusion: list[list[int]]
     cam: NotRequired[ScoreQuality]
     refined: NotRequired[ScoreQuality]
 
@@ -48,7 +52,7 @@ def measure(
     inputs: Sequence[LabelInput],
     errors: dict[str, str],
     workers: int,
-) -> Measured:
+) -> tuple[Measured, list[Judged]]:
     """Measure labels, and CAMs where they are kept.
 
     Args:
@@ -57,14 +61,24 @@ def measure(
         errors: By ID, the images without a label; those whose label or mask
             cannot be measured are added.
         workers: Threads.
+
+    Returns:
+        The figures, and what :func:`mmrca.pseudo_labels.review.review` needs
+        of each label that could be measured.
     """
     job = pipeline.job
     counts = LabelCounts(len(job.classes))
     labelled = [item for item in inputs if item.img_id not in errors]
+    judged = []
     for item in progress(labelled, 'measuring labels'):
         normal = None if item.classes is None else not item.classes
+        file = job.label_file(item)
         try:
-            count_file(counts, job.label_file(item), item.mask, normal)
+            pixels, iou = count_file(counts, file, item.mask, normal)
+            tags = item.classes
+            tags = job.predicted(item) if tags is None else tags
+            facts = read_facts(file)
+            judged.append(Judged(item, tags, pixels, facts, iou))
         except ImageError as error:
             errors[item.img_id] = f'{error}; its label is not measured'
     found: AgainstMasks | None = None
@@ -77,6 +91,7 @@ def measure(
             found = {
                 'images': counts.evaluated,
                 'labels': evaluate(counts.confusion, job.classes),
+                'confusion': counts.confusion.tolist(),
             }
     if found and job.cams_dir:
         with_mask = [i for i in labelled if i.img_id not in errors and i.mask]
@@ -84,12 +99,13 @@ def measure(
         found['cam'] = scores['cam']
         if 'refined' in scores:
             found['refined'] = scores['refined']
-    return {
+    measured: Measured = {
         'images': counts.images,
         'share': counts.share(job.classes),
         'normals': counts.normals(),
         'against_masks': found,
     }
+    return measured, judged
 
 
 def _measure_scores(

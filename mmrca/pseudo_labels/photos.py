@@ -149,7 +149,7 @@ class PhotoLabeller:
         if self.labeller.needs_stages:
             stages = [s[0].cpu() for s in image_stages(self.model, [image])]
         size = (pixels.shape[0], pixels.shape[1])
-        labels = self.labeller(image, cams, 'photo', size, stages)
+        labels = self.labeller(image, cams, 'photo', size, stages).pixels
         scores = zip(self.classes, cams.scores.tolist(), strict=True)
         return PhotoLabels(
             labels, [self.classes[c] for c in cams.classes], dict(scores)

@@ -32,11 +32,9 @@ from mmrca.models import RCA
 from mmrca.ops import IGNORE_INDEX
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.labels import Labeller, Scores
-from mmrca.pseudo_labels.writer import read_stamp, write_label
+from mmrca.pseudo_labels.writer import Facts, read_stamp, write_label
 
 Result = TypeVar('Result')
-# A normal image needs none: its label is all background.
-_NO_CAMS = Cams([], [], torch.empty(0))
 
 
 @dataclass(frozen=True)
@@ -84,9 +82,7 @@ class Job:
             its label is a whole PNG without our stamp.
         """
         if self.out_dir is None:
-            there = item.normal or read_cams(
-                self.cams_file(item), item.classes
-            )
+            there = read_cams(self.cams_file(item), item.classes)
             return 'done' if there else 'missing'
         stamp = read_stamp(self.label_file(item))
         if stamp == '':
@@ -192,9 +188,6 @@ class Pipeline:
         """Read the CAMs of all images, or of none."""
         found: dict[str, Cams] = {}
         for item in items:
-            if item.normal:
-                found[item.img_id] = _NO_CAMS
-                continue
             cams = self.job.cams_dir and read_cams(
                 self.job.cams_file(item), item.classes
             )
@@ -285,14 +278,20 @@ class Pipeline:
         return item, seen.cams.classes, scores
 
     def _label(self, item: LabelInput, seen: Seen) -> None:
-        labels = self.job.labeller(
+        label = self.job.labeller(
             seen.image, seen.cams, item.img_id, seen.size, seen.stages
         )
+        facts: Facts = {
+            'scores': [round(s, 4) for s in seen.cams.scores.tolist()],
+            'margin': round(label.margin, 4),
+            'disagreement': round(label.disagreement, 4),
+        }
         write_label(
             self.job.label_file(item),
-            labels,
+            label.pixels,
             self.job.palette,
             self.job.stamp(seen.cams.classes),
+            facts,
         )
 
 

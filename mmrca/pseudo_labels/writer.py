@@ -1,7 +1,9 @@
 """Pseudo-labels on disk: palette PNGs that are whole or not there."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypedDict
 from zlib import crc32
 
 import numpy as np
@@ -14,7 +16,21 @@ from mmrca.ops import IGNORE_INDEX
 
 _STAMP = 'mmrca'
 _PIXELS = 'mmrca_pixels'
+_FACTS = 'mmrca_facts'
 IGNORE_COLOUR = (224, 224, 192)  # the cream of PASCAL VOC's masks
+
+
+class Facts(TypedDict):
+    """What only the making of a label shows, to tell how sure it is.
+
+    ``scores`` are the classifier's, of all classes; ``margin`` is the mean
+    lead of the best score of a pixel, ``disagreement`` how much the
+    refinement changed (:mod:`mmrca.ops.doubt`). All in 0..1.
+    """
+
+    scores: list[float]
+    margin: float
+    disagreement: float
 
 
 def write_label(
@@ -22,6 +38,7 @@ def write_label(
     labels: np.ndarray,
     palette: Sequence[Sequence[int]],
     stamp: str = '',
+    facts: Facts | None = None,
 ) -> None:
     """Write labels as a palette PNG.
 
@@ -34,6 +51,7 @@ def write_label(
         palette: RGB colours in 0..255, at most 255 of them, one per class
             with the background first. Index 255 gets a colour of its own.
         stamp: Says what the label was made with, for :func:`read_stamp`.
+        facts: Kept with it, for :func:`read_facts`.
 
     Raises:
         ValueError: If ``labels`` is not uint8 [H, W] or holds an index
@@ -57,6 +75,8 @@ def write_label(
         # Some editors keep texts: the stamp is of these pixels only.
         info.add_text(_STAMP, stamp)
         info.add_text(_PIXELS, _checksum(labels))
+    if facts is not None:
+        info.add_text(_FACTS, json.dumps(facts))
     with atomic_write(path) as part:
         picture.save(part, format='PNG', pnginfo=info)
 
@@ -81,6 +101,20 @@ def read_stamp(path: str | Path) -> str | None:
 
 def _checksum(labels: np.ndarray) -> str:
     return f'{crc32(labels.tobytes()):08x}'
+
+
+def read_facts(path: str | Path) -> Facts | None:
+    """Read what the making of a label showed.
+
+    Returns:
+        None if the label has no facts, such as one that an editor saved.
+    """
+    if not read_stamp(path):
+        return None
+    try:
+        return json.loads(open_picture(path, 'label').info[_FACTS])
+    except (ImageError, KeyError):
+        return None
 
 
 def palette_of(metainfo: dict) -> Sequence[Sequence[int]]:

@@ -25,7 +25,7 @@ def label(
     # Halves, as the model's maps are: .9 < .90004 and .95 > .9497.
     maps = [torch.tensor(cams).half()]
     found = Cams(list(classes), maps, torch.zeros(5))
-    return Labeller(chosen, 'image')(image, found, 'a', (1, 6))
+    return Labeller(chosen, 'image')(image, found, 'a', (1, 6)).pixels
 
 
 @pytest.fixture
@@ -109,6 +109,6 @@ def test_refinements_see_the_image_in_rgb():
         found = labeller.score(image, cams, 'a')
         torch.testing.assert_close(found.plain, scores)
         torch.testing.assert_close(found.refined, expected)
-        labels = labeller(image, cams, 'a', (9, 8))
+        labels = labeller(image, cams, 'a', (9, 8)).pixels
         assert labels.tolist() == expected.argmax(0).tolist()
         assert labels.tolist() != scores.argmax(0).tolist()

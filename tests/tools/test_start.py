@@ -12,7 +12,7 @@ from mmrca.cli import run
 SLOW = {'torch', 'mmcv', 'mmseg', 'matplotlib', 'numba', 'sklearn'}
 TOOLS = (
     *('train', 'test', 'make_pseudo_labels', 'eval_pseudo_labels'),
-    *('demo', 'make_toy_data', 'export_labels', 'run'),
+    *('demo', 'make_toy_data', 'export_labels', 'report', 'run'),
     *('dataset_converters/coco', 'dataset_converters/cvat'),
     *('dataset_converters/folders', 'dataset_converters/label_studio'),
     *('dataset_converters/masks', 'dataset_converters/table'),
