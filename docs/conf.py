@@ -27,6 +27,8 @@ myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 4
 # GitHub draws ```mermaid, too.
 myst_fence_as_directive = ['mermaid']
+mermaid_height = 'auto'
+mermaid_fullscreen = False
 
 autodoc_member_order = 'bysource'
 autodoc_typehints_format = 'short'

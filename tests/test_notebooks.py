@@ -75,7 +75,11 @@ def test_own_photos(repo, tmp_path, monkeypatch):
     next((own / 'images').glob('val*')).rename(own / 'new/new.jpg')
     lines = (tmp_path / 'toy/labels/train_cls.txt').read_text().splitlines()
     rows = [line.split() for line in lines]
-    table = [f'{name}.jpg;{", ".join(shown)}' for name, *shown in rows]
+    # Numbers alone would be taken for counts.
+    table = [
+        f'{name}.jpg;' + ', '.join(f'creature {c}' for c in shown)
+        for name, *shown in rows
+    ]
     (tmp_path / 'photos.csv').write_text('\n'.join(['Photo;Shows', *table]))
     execute(
         repo,
