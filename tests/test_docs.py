@@ -1,0 +1,79 @@
+"""What the pages of docs/ name is there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmrca import __version__
+
+REPO = Path(__file__).parents[1]
+PAGES = [REPO / 'CONTRIBUTING.md', *sorted(REPO.glob('docs/**/*.md'))]
+FILE = re.compile(
+    r'(?<![\w/.])(?:tools|configs|benchmarks|tests)/[\w./-]+\.py'
+)
+# Not ours, or raised by what mmrca builds on.
+FOREIGN = {
+    'libGL.so.1: cannot open shared object file',
+    'operator torchvision::nms does not exist',
+    "No module named 'mmcv._ext'",
+    'CUDA out of memory',
+    'mmrca.EfficientNetLite is not in the … registry',
+}
+# That the reader makes.
+OWN = {'configs/custom/mine.py'}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    named = {*FILE.findall(page.read_text())} - OWN
+    assert {name for name in named if not (REPO / name).exists()} == set()
+
+
+def messages(path: Path) -> list[str]:
+    """Return a module's strings, with … for what is formatted into them."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.JoinedStr):
+            parts = [
+                part.value if isinstance(part, ast.Constant) else '…'
+                for part in node.values
+            ]
+            found.append(''.join(map(str, parts)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+    return found
+
+
+def test_errors_of_the_troubleshooting_page_are_those_of_the_code():
+    page = (REPO / 'docs/troubleshooting.md').read_text()
+    headings = {*re.findall('^### `(.+)`$', page, re.M)}
+    assert headings > FOREIGN
+    files = [p for folder in ('mmrca', 'tools') for p in _modules(folder)]
+    said = '\n'.join(text for file in files for text in messages(file))
+    for heading in headings - FOREIGN:
+        parts = [re.escape(part) for part in heading.split('…')]
+        assert re.search('.+?'.join(parts), said), heading
+
+
+def _modules(folder: str) -> list[Path]:
+    files = (REPO / folder).rglob('*.py')
+    return [file for file in files if '.mim' not in file.parts]
+
+
+def test_pre_commit_has_the_pinned_versions():
+    text = (REPO / 'requirements/pinned.txt').read_text()
+    pinned = dict(re.findall('^(.+)==(.+)$', text, re.M))
+    config = yaml.safe_load((REPO / '.pre-commit-config.yaml').read_text())
+    (local,) = config['repos']
+    for hook in local['hooks']:
+        for package in hook.get('additional_dependencies', ()):
+            name, version = package.split('==')
+            assert version == pinned.get(name, version)
+
+
+def test_the_citation_has_the_version():
+    citation = yaml.safe_load((REPO / 'CITATION.cff').read_text())
+    assert citation['version'] == __version__
