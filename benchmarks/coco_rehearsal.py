@@ -34,11 +34,11 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
 from benchmarks.step import fill, make_plain, step_ratio
 from benchmarks.timing import clock, ratio
 from mmrca.cli import load_config, run
+from mmrca.engine.runner import Runner
 
 IMAGES = 82_783
 # Images of each class in COCO's annotations/instances_train2014.json, in the

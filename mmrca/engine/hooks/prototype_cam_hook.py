@@ -106,5 +106,6 @@ def add_prototypes(
     saved = read_checkpoint(str(checkpoint))
     for name, value in prototype_cam.state_dict().items():
         saved['state_dict'][f'prototype_cam.{name}'] = value.cpu()
-    with atomic_write(out or checkpoint) as part:
-        torch.save(saved, part)
+    # Of a path torch makes a file itself, and loses why it cannot be written.
+    with atomic_write(out or checkpoint) as part, part.open('wb') as file:
+        torch.save(saved, file)
