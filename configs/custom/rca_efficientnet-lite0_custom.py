@@ -20,5 +20,3 @@ model = dict(
 default_hooks = _base_.recipe_hooks
 # Without it the training diverges on steel and tiles (docs/decisions.md).
 optim_wrapper = dict(clip_grad=dict(max_norm=1.0))
-# Chosen by the images' colours the threshold comes out too low for these maps.
-pseudo_label = dict(background=dict(threshold=0.3))
