@@ -2,12 +2,15 @@
 
     export TOY_DATA=... VOC20_MINI=... MOBILENET_V2=...
     python benchmarks/ablation.py --rows toy-cam toy-cam-map --seeds 0 1 2
+    SIX_SETS=... python benchmarks/ablation.py --rows neu_seg-cam neu_seg-rca
     python benchmarks/ablation.py                # the table so far, no work
 
 A training that was stopped goes on, and what is done is not done again; to
 redo a row's seed delete ROW/SEED in the work dir. Rows that differ in the
 prototype CAM only share their training. A training on the drawn images takes
-some minutes on two idle cores, one on the photographs more.
+some minutes on two idle cores, one on the photographs more. The rows of
+``SETS`` are the recipes for own images on the data sets in the folder
+``SIX_SETS``: SET/JPEGImages, SegmentationClass, labels.
 
 The figures are those of tools/make_pseudo_labels.py for the training images:
 mIoU of the CAMs at the config's threshold and at the one that masks would
@@ -16,6 +19,7 @@ choose, and of the labels, unlabelled pixels wrong.
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -37,11 +41,21 @@ class Row(NamedTuple):
         config: In ``configs/rca``, for the labels.
         training: The row whose training is taken; None for its own.
         options: ``--cfg-options`` of what it trains or fills, and labels.
+        data: A set in ``SIX_SETS``; the config is in ``configs/custom``.
+        epochs: Of that training; None for the config's.
     """
 
     config: str
     training: str | None = None
     options: tuple[str, ...] = ()
+    data: str | None = None
+    epochs: int | None = None
+
+    @property
+    def arguments(self) -> list[str]:
+        """All options, as they stand on the command line."""
+        data = OWN if self.data else ()
+        return ['--cfg-options', *data, *self.options]
 
 
 PHOTOS = '_mobilenet-v2_8e_voc20-mini'
@@ -140,6 +154,32 @@ ROWS = {
 }
 
 
+# The epochs make 300 iterations of 16 images or more, and 8 at least.
+SETS = {
+    'neu_seg': 8,
+    'magnetic_tile': 10,
+    'voc20_mini': 8,
+    'coffee_leaf': 19,
+    'msrc21': 21,
+    'voc12_animals': 11,
+}
+TRAIN, VAL = (f'{split}_dataloader.dataset' for split in ('train', 'val'))
+OWN = (
+    f'{TRAIN}.ann_file=labels/train_cls.txt',
+    f'{TRAIN}.data_prefix.img_path=JPEGImages',
+    f'{TRAIN}.data_prefix.seg_map_path=SegmentationClass',
+    f'{VAL}.ann_file=labels/val_cls.txt',
+    f'{VAL}.data_prefix.img_path=JPEGImages',
+)
+ROWS |= {
+    f'{name}-{method}': Row(
+        f'{method}_efficientnet-lite0_custom', data=name, epochs=epochs
+    )
+    for name, epochs in SETS.items()
+    for method in ('cam', 'rca')
+}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Do what is asked for and not done, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -160,6 +200,8 @@ def perform(name: str, seed: int, work_dir: Path) -> None:
     row, folder = ROWS[name], work_dir / name / str(seed)
     if (folder / 'labels.json').exists():
         return
+    if row.data:
+        os.environ['OWN_DATA'] = f'{os.environ["SIX_SETS"]}/{row.data}'
     what = f'{name}, seed {seed}: logs in {folder}'
     print(what, file=sys.stderr, flush=True)
     checkpoint = train(row.training or name, seed, work_dir)
@@ -174,7 +216,7 @@ def perform(name: str, seed: int, work_dir: Path) -> None:
         folder / 'labels',
         '--cams',
         folder / 'cams',
-        *(['--cfg-options', *row.options] if row.options else []),
+        *row.arguments,
     )
 
 
@@ -182,8 +224,9 @@ def train(name: str, seed: int, work_dir: Path) -> Path:
     """Train a row, or go on with it; return its last checkpoint."""
     folder = work_dir / name / str(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    path = config_file(ROWS[name])
-    epochs = load_config(str(path)).train_cfg.max_epochs
+    row, path = ROWS[name], config_file(ROWS[name])
+    epochs = row.epochs or load_config(str(path)).train_cfg.max_epochs
+    schedule = ('train_cfg.max_epochs', 'param_scheduler.end')
     last = folder / f'epoch_{epochs}.pth'
     if not last.exists():
         call(
@@ -193,10 +236,10 @@ def train(name: str, seed: int, work_dir: Path) -> Path:
             '--resume',
             '--work-dir',
             folder,
-            '--cfg-options',
+            *row.arguments,
             f'randomness.seed={seed}',
             f'train_cfg.val_interval={epochs}',
-            *ROWS[name].options,
+            *(f'{key}={epochs}' for key in schedule if row.epochs),
         )
     return last
 
@@ -213,16 +256,16 @@ def with_map(row: Row, seed: int, checkpoint: Path, folder: Path) -> Path:
         config_file(row),
         checkpoint,
         target,
-        '--cfg-options',
+        *row.arguments,
         f'randomness.seed={seed}',
-        *row.options,
     )
     return target
 
 
 def config_file(row: Row) -> Path:
     """Name a row's config."""
-    return REPO / 'configs' / 'rca' / f'{row.config}.py'
+    folder = 'custom' if row.data else 'rca'
+    return REPO / 'configs' / folder / f'{row.config}.py'
 
 
 def call(log: Path, script: Path, *arguments: object) -> None:

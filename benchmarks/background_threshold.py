@@ -5,8 +5,9 @@
 Computes the CAMs of the config's training images as labelling does and lets
 some criteria choose a constant threshold by images, image-level labels and
 CAMs alone. Then it looks at the masks: mIoU, background included, at each
-choice and at the best threshold. The last lines say what the package's
-criterion, the first one, chooses on samples of the images.
+choice and at the best threshold. The first criterion is the package's, as
+labelling applies it. The last lines say what colours choose on samples of the
+images.
 """
 
 import argparse
@@ -31,6 +32,7 @@ from mmrca.ops.threshold import (
     colour_threshold,
 )
 from mmrca.progress import progress
+from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.inputs import collect_inputs, data_infos
 from mmrca.pseudo_labels.settings import read_settings
 from mmrca.registry import DATASETS
@@ -49,11 +51,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     config = load_config(args.config, args.cfg_options)
     existing_file(args.checkpoint, 'checkpoint')
-    found, information, agreement, counts, confusion = measure(
+    package, found, information, agreement, counts, confusion = measure(
         config, args.checkpoint
     )
     miou = 100 * torch.stack([strict_iou(c).nanmean() for c in confusion])
     choices = {
+        'colours and absent classes': package,
         'colours tell most, mean of images': choose_threshold(found),
         'colours tell most in total': peak(information),
         'image and mirror image agree': peak(agreement),
@@ -78,11 +81,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(
     config: Config, checkpoint: str
-) -> tuple[list[float], Tensor, Tensor, Tensor, Tensor]:
-    """Go through the images once.
+) -> tuple[float, list[float], Tensor, Tensor, Tensor, Tensor]:
+    """Go through the images once, and let the package choose.
 
     Returns:
-        The thresholds found in the N images, the colours' information [T],
+        The package's choice, the thresholds that colours find in the images
+        that show a class, the colours' information [T],
         the agreement with the mirror image [T], counts of the best class's
         CAM values [T] and the confusions [T, L + 1, L + 2].
     """
@@ -91,23 +95,26 @@ def measure(
     classes = dataset.metainfo['classes']
     model = load_classifier(config, checkpoint)
     how = read_settings(config)
+    package = Calibrator(config, checkpoint, model, how, dataset).background()
     found, information, agreement, counts, confusion = [], [], [], [], []
     for item in progress(collect_inputs(data_infos(dataset))[0], 'images'):
         image, mask = (
             load_image(item.path),
             torch.from_numpy(read_class_map(item.mask, 'mask')),
         )
-        cams = image_cams(model, image, item.classes, how.scales, how.flip)
-        pixels = torch.from_numpy(image)
-        found.append(colour_threshold(pixels, cams))
-        information.append(colour_information(pixels, cams, STEPS))
-        agreement.append(mirror_agreement(model, image, item.classes))
-        counts.append(cams.amax(0).histc(STEPS, 0, 1).double())
-        maps = cams.new_zeros(len(classes) - 1, *item.size)
-        maps[item.classes] = cams
+        maps = torch.zeros(len(classes) - 1, *item.size)
+        if not item.normal:
+            cams = image_cams(model, image, item.classes, how.scales, how.flip)
+            maps[item.classes] = cams
+            pixels = torch.from_numpy(image)
+            found.append(colour_threshold(pixels, cams))
+            information.append(colour_information(pixels, cams, STEPS))
+            agreement.append(mirror_agreement(model, image, item.classes))
+            counts.append(cams.amax(0).histc(STEPS, 0, 1).double())
         present = torch.ones(len(maps))
         confusion.append(threshold_confusion(maps, present, mask, STEPS))
     return (
+        package,
         found,
         sum(information),
         sum(agreement),
@@ -125,7 +132,8 @@ def image_cams(
 ) -> Tensor:
     """Compute the CAMs of an image at its size: [C, H, W]."""
     (cams,) = infer_cams(model, [image], [classes], scales, flip)
-    return enlarge_cams(cams, image.shape[:2], 'class')
+    how = model.test_cfg.normalization
+    return enlarge_cams(cams, image.shape[:2], how)
 
 
 def mirror_agreement(

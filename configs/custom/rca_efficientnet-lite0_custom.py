@@ -5,5 +5,3 @@
 _base_ = ['./cam_efficientnet-lite0_custom.py', '../_base_/rca.py']
 model = dict(_base_.recipe, backbone=dict(out_indices=(3, 4, 5, 6)))
 default_hooks = dict(_base_.prototype_hooks, **_base_.own_memory_hooks)
-# Chosen by the images' colours the threshold comes out too low for these maps.
-pseudo_label = dict(background=dict(threshold=0.3))

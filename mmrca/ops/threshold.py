@@ -5,12 +5,18 @@ say which pixels are foreground; what a pixel's colour tells about that, the
 mutual information, is low where the threshold takes in the surroundings and
 low where it leaves out the object. The threshold at which it peaks says
 little about one image, whose background may be of many colours; its mean over
-a hundred images or more is a good threshold for all of them::
+a hundred images or more is a good threshold for all of them.
+
+Colours alone take a leaf for the rust on it. Maps of classes that an image
+does not have show such mistakes: where a healthy leaf looks rusty, too, the
+threshold has to be higher. Of both the higher counts::
 
     found = [colour_threshold(image, cam) for image, cam in ...]
-    threshold = choose_threshold(found)
+    floor = absence_threshold(present, absent, 'class')
+    threshold = choose_threshold(found, floor)
 
-Shape shorthand: C classes present in the image, H x W pixels, T thresholds.
+Shape shorthand: C classes present in the image, H x W pixels, h x w feature
+cells, T thresholds.
 """
 
 import math
@@ -27,6 +33,10 @@ _COLOURS = 8**3
 # about as good, take the highest.
 _KEPT = 0.98
 _ROUNDING = 1e-9
+# Of the foreground of images with a class, what may be mistaken.
+_MISTAKEN = 0.25
+# Where images tell nothing.
+_CUSTOMARY = 0.3
 
 
 def colour_information(
@@ -99,27 +109,73 @@ def colour_threshold(
     return float(kept[-1]) / num_thresholds
 
 
-def choose_threshold(found: Sequence[float]) -> float:
-    """Average over images.
+def absence_threshold(
+    present: Sequence[Tensor],
+    absent: Sequence[Tensor],
+    normalization: str,
+    num_thresholds: int = 100,
+) -> float:
+    """Find from where on a map tells images with its class from those without.
+
+    In images without a class all of its foreground is a mistake. The share of
+    cells above a threshold there, over that in images with the class, says
+    how much of the foreground is mistaken if the backgrounds are alike.
+
+    Args:
+        present: Maps [C, h, w] of the classes that an image shows, >= 0 and
+            not normalised; an entry an image.
+        absent: Maps [C, h, w] of classes that an image does not show, of the
+            same network at the same scale.
+        normalization: As :func:`mmrca.ops.cam.normalize_cams`, of the maps
+            that the threshold is for. A map's maximum, or an image's, says
+            nothing where the class is absent; the median of those of
+            ``present`` takes its place.
+        num_thresholds: T; the threshold is a multiple of 1 / T.
+
+    Returns:
+        The lowest threshold at which at most a quarter is mistaken; 0 where
+        there is none, or no map.
+    """
+    over = (0, 1, 2) if normalization == 'image' else (1, 2)
+    peaks = [maps.amax(dim=over).flatten() for maps in present if len(maps)]
+    peaks = torch.cat(peaks) if peaks else torch.zeros(0)
+    peaks = peaks[peaks > 0]
+    if not len(peaks) or not sum(map(len, absent)):
+        return 0.0
+    steps = torch.arange(num_thresholds, dtype=torch.float64)
+    levels = steps / num_thresholds * peaks.double().median()
+    shown, mistaken = (_share_above(m, levels) for m in (present, absent))
+    good = (mistaken <= _MISTAKEN * shown).nonzero()
+    return float(good[0]) / num_thresholds if len(good) else 0.0
+
+
+def choose_threshold(found: Sequence[float], floor: float = 0.0) -> float:
+    """Average over images, and take the floor where that is lower.
 
     Args:
         found: :func:`colour_threshold` of a hundred images or more. nan is
             left out.
+        floor: :func:`absence_threshold` of the same images.
 
     Returns:
-        The mean, rounded to hundredths; what lies below is noise.
-
-    Raises:
-        ValueError: If no image tells a threshold.
+        The higher of the mean and ``floor``, rounded to hundredths; what lies
+        below is noise. Where no image tells a threshold the customary .3
+        takes the place of the mean.
     """
     told = [threshold for threshold in found if not math.isnan(threshold)]
-    if not told:
-        raise ValueError(
-            'no background threshold can be chosen: in none of '
-            f'{len(found)} images do the colours tell anything about the '
-            'CAM; set a constant threshold'
-        )
-    return round(sum(told) / len(told), 2)
+    mean = sum(told) / len(told) if told else _CUSTOMARY
+    return round(max(mean, floor), 2)
+
+
+def _share_above(maps: Sequence[Tensor], levels: Tensor) -> Tensor:
+    """Mean over maps [C, h, w] of the share of cells above levels: [T]."""
+    shares = [
+        1 - torch.searchsorted(cells.sort().values, levels, side='right')
+        / len(cells)
+        for image in maps
+        for cells in image.double().flatten(1)
+    ]  # fmt: skip
+    return torch.stack(shares).mean(dim=0)
 
 
 def _entropy(counts: Tensor) -> Tensor:

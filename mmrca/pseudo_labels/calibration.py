@@ -25,7 +25,11 @@ from mmrca.datasets.images import ImageError, load_image
 from mmrca.inference import Cams, enlarge_cams, infer_cams
 from mmrca.models import RCA
 from mmrca.ops.metrics import best_f1
-from mmrca.ops.threshold import choose_threshold, colour_threshold
+from mmrca.ops.threshold import (
+    absence_threshold,
+    choose_threshold,
+    colour_threshold,
+)
 from mmrca.progress import progress
 from mmrca.pseudo_labels.inputs import ImageInfo, data_infos
 from mmrca.pseudo_labels.settings import Settings
@@ -34,6 +38,9 @@ from mmrca.registry import DATASETS
 _Infos = Sequence[ImageInfo]
 # Images that say as much as all of them, evenly spread over the list.
 _FOR_BACKGROUND = 300
+_NORMALS = 100
+# Where so many images show several classes, there may be no background.
+_CROWDED = 2 / 3
 _FOR_CLASSES = 1000
 _NOTHING = 'a threshold cannot be chosen: no training image can be read.'
 
@@ -69,16 +76,16 @@ class Calibrator:
         }
 
     def background(self) -> float:
-        """Choose a constant background threshold by the images' colours.
+        """Choose a constant background threshold without masks.
 
         Returns:
             As :func:`mmrca.ops.threshold.choose_threshold`, of 300 images
-            that show a class.
+            that show a class and 100 that show none.
 
         Raises:
-            ValueError: If no image can be read or tells a threshold.
+            ValueError: If no image can be read.
         """
-        return self._kept('background', self._choose_background)
+        return self._kept('background_threshold', self._choose_background)
 
     def classes(self) -> Tensor:
         """Choose from which score on a class is predicted.
@@ -111,22 +118,58 @@ class Calibrator:
             self._keep('classes', self._thresholds(self.infos, found))
 
     def _choose_background(self, infos: _Infos) -> float:
-        found = []
         shown = [info for info in infos if info['gt_label']]
-        sample = self._sample(shown, _FOR_BACKGROUND)
-        for _, image, cams in self._look(sample):
+        how = self.model.test_cfg.normalization
+        found, present, absent = [], [], []
+        for info, image in self._look(self._sample(shown, _FOR_BACKGROUND)):
+            classes = list(info['gt_label'] or ())
+            cams = self._cams(image, classes)
             size = (image.shape[0], image.shape[1])
-            maps = enlarge_cams(cams, size, self.model.test_cfg.normalization)
+            maps = enlarge_cams(cams, size, how)
             found.append(colour_threshold(torch.from_numpy(image), maps))
+            views = 1 + self.settings.flip
+            present.append(cams.maps[0].float() / views)
+            absent += self._absent(image, classes, len(found))
         if not found:
             raise ValueError(_NOTHING)
-        return choose_threshold(found)
+        normals = [info for info in infos if not info['gt_label']]
+        looked = self._look(self._sample(normals, _NORMALS))
+        for turn, (_, image) in enumerate(looked):
+            absent += self._absent(image, (), turn)
+        several = sum(len(info['gt_label'] or ()) > 1 for info in shown)
+        if several >= _CROWDED * len(shown):
+            print(
+                f'{several} of {len(shown)} images show several classes; if '
+                'they fill their images, and nothing is background, set '
+                'pseudo_label.background.threshold=0',
+                flush=True,
+            )
+        if all(map(math.isnan, found)):
+            print(
+                'in no image do the colours tell a background threshold; '
+                'look at the labels',
+                flush=True,
+            )
+        return choose_threshold(found, absence_threshold(present, absent, how))
+
+    def _absent(
+        self, image: np.ndarray, shown: Sequence[int], turn: int
+    ) -> list[Tensor]:
+        """Compute the map of a class that an image does not show, in turn."""
+        others = [c for c in range(self.model.num_classes) if c not in shown]
+        if not others:
+            return []
+        one = others[turn % len(others)]
+        scale = self.settings.scales[:1]
+        (cams,) = infer_cams(self.model, [image], [[one]], scale, False)
+        return [cams.maps[0].float()]
 
     def _choose_classes(self, infos: _Infos) -> list[float | None]:
         known = dict(self._entry('scores') or {})
         sample = self._sample(infos, _FOR_CLASSES)
         missing = [info for info in sample if info['img_id'] not in known]
-        for info, _, cams in self._look(missing):
+        for info, image in self._look(missing):
+            cams = self._cams(image, list(info['gt_label'] or ()))
             known[info['img_id']] = cams.scores.tolist()
         if not known:
             raise ValueError(_NOTHING)
@@ -157,10 +200,8 @@ class Calibrator:
         """Choose so many images at most, evenly spread."""
         return infos[:: max(1, -(-len(infos) // count))]
 
-    def _look(
-        self, infos: _Infos
-    ) -> Iterator[tuple[ImageInfo, np.ndarray, Cams]]:
-        """Go through images: the entry, the image, its classes' CAMs."""
+    def _look(self, infos: _Infos) -> Iterator[tuple[ImageInfo, np.ndarray]]:
+        """Go through images that can be read."""
         for info in progress(infos, 'calibration'):
             try:
                 image = load_image(
@@ -168,15 +209,11 @@ class Calibrator:
                 )
             except ImageError:  # named when it is labelled
                 continue
-            classes = list(info['gt_label'] or ())
-            (cams,) = infer_cams(
-                self.model,
-                [image],
-                [classes],
-                self.settings.scales,
-                self.settings.flip,
-            )
-            yield info, image, cams
+            yield info, image
+
+    def _cams(self, image: np.ndarray, classes: Sequence[int]) -> Cams:
+        scales, flip = self.settings.scales, self.settings.flip
+        return infer_cams(self.model, [image], [classes], scales, flip)[0]
 
     def _kept(self, what: str, choose: Callable[[_Infos], Any]) -> Any:
         """Look a value up, or choose and keep it."""

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.threshold import (
+    absence_threshold,
     choose_threshold,
     colour_information,
     colour_threshold,
@@ -189,11 +190,91 @@ def test_choice_is_the_mean_of_the_images_that_tell_one():
     assert choose_threshold(found[::-1]) == 0.26
 
 
-def test_nothing_to_choose_from_is_refused():
+def test_where_nothing_is_told_the_customary_threshold_is_taken():
     image, cam = random_scene(0)
     found = [colour_threshold(image, cam[:0]), math.nan]
-    with pytest.raises(ValueError, match='in none of 2 images'):
-        choose_threshold(found)
+    assert choose_threshold(found) == choose_threshold([]) == 0.3
+    assert choose_threshold(found, floor=0.457) == 0.46
+
+
+def test_of_mean_and_floor_the_higher_counts():
+    assert choose_threshold([0.2, 0.4], floor=0.1) == 0.3
+    assert choose_threshold([0.2, 0.4], floor=0.6) == 0.6
+
+
+def random_maps(seed, images, height=1.0):
+    generator = Generator().manual_seed(seed)
+    return [
+        height * torch.rand(1 + n % 2, 3, 2 + n, generator=generator).double()
+        for n in range(images)
+    ]
+
+
+def slow_absence_threshold(present, absent, normalization, steps):
+    """The definition, cell by cell."""
+    peaks = []
+    for maps in present:
+        tops = [max(m.flatten().tolist()) for m in maps]
+        peaks += [max(tops)] if normalization == 'image' else tops
+    peak = sorted(p for p in peaks if p > 0)[(len(peaks) - 1) // 2]
+
+    def share(images, level):
+        cells = [m.flatten().tolist() for maps in images for m in maps]
+        above = [sum(v > level for v in c) / len(c) for c in cells]
+        return sum(above) / len(above)
+
+    for step in range(steps):
+        level = step / steps * peak
+        if share(absent, level) <= share(present, level) / 4:
+            return step / steps
+    return 0.0
+
+
+@given(
+    seed=seeds,
+    images=st.integers(1, 5),
+    height=st.floats(0.1, 1.5),
+    normalization=st.sampled_from(['class', 'image']),
+    steps=st.integers(1, 30),
+)
+@few
+def test_absence_threshold_agrees_with_loops(
+    seed, images, height, normalization, steps
+):
+    present = random_maps(seed, images)
+    absent = random_maps(seed + 1, 3, height)
+    expected = slow_absence_threshold(present, absent, normalization, steps)
+    found = absence_threshold(present, absent, normalization, steps)
+    assert found == expected
+    # The unit of the maps does not matter.
+    twice = [2 * m for m in present], [2 * m for m in absent]
+    assert absence_threshold(*twice, normalization, steps) == found
+
+
+@pytest.mark.parametrize('leaf', [0.2, 0.45, 0.7])
+def test_what_images_without_the_class_show_too_is_background(leaf):
+    healthy = torch.zeros(1, 10, 10)
+    healthy[:, 2:8, 2:8] = leaf
+    sick = healthy.clone()
+    sick[:, 4:6, 4:6] = 1
+    for normalization in ('class', 'image'):
+        found = absence_threshold([sick] * 3, [healthy] * 2, normalization)
+        assert found == pytest.approx(leaf, abs=0.011)
+
+
+@pytest.mark.parametrize('normalization', ['class', 'image'])
+def test_no_floor_where_nothing_tells_one(normalization):
+    maps, none = random_maps(0, 4), torch.zeros(0, 3, 4)
+    for present, absent in (
+        (maps, []),  # no image without the class
+        (maps, [none]),
+        ([], maps),
+        ([none], maps),
+        ([0 * m for m in maps], maps),  # nothing found
+        (maps, maps),  # as high without the class
+        (maps, [0 * m for m in maps]),  # no mistake
+    ):
+        assert absence_threshold(present, absent, normalization) == 0
 
 
 @pytest.mark.parametrize(

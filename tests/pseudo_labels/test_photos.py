@@ -12,7 +12,11 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmrca.inference import enlarge_cams, infer_cams
-from mmrca.ops.threshold import choose_threshold, colour_threshold
+from mmrca.ops.threshold import (
+    absence_threshold,
+    choose_threshold,
+    colour_threshold,
+)
 from mmrca.pseudo_labels.maker import make_pseudo_labels
 from mmrca.pseudo_labels.photos import (
     PhotoLabeller,
@@ -48,21 +52,29 @@ def image(place, name):
     return mmcv.imread(str(place.root / f'JPEGImages/{name}.jpg'))
 
 
-def test_the_threshold_is_chosen_by_colours_alone(place):
+def test_the_threshold_is_chosen_without_masks(place):
     place.write_config(background=AUTO)
     for path in (place.root / 'SegmentationClass').iterdir():
         path.unlink()
     result = make(place)
     labeller = PhotoLabeller(place.config, place.checkpoint)
-    found = []
-    for name, classes in LABELS.items():
-        (cams,) = infer_cams(
-            labeller.model, [image(place, name)], [classes], [1.0], False
+    found, present, absent = [], [], []
+    for turn, (name, classes) in enumerate(LABELS.items(), 1):
+        others = [c for c in range(len(CLASSES) - 1) if c not in classes]
+        asked = [classes, *([others[turn % len(others)]] for _ in others[:1])]
+        cams, *other = (
+            infer_cams(
+                labeller.model, [image(place, name)], [c], [1.0], False
+            )[0]
+            for c in asked
         )
+        present.append(cams.maps[0].float())
+        absent += [one.maps[0].float() for one in other]
         maps = enlarge_cams(cams, SIZES[name], 'class')
         pixels = torch.from_numpy(image(place, name))
         found.append(colour_threshold(pixels, maps))
-    threshold = choose_threshold(found)
+    floor = absence_threshold(present, absent, 'class')
+    threshold = choose_threshold(found, floor)
     assert result['pseudo_label']['background']['threshold'] == threshold
     assert result['background_threshold'] == (
         f'{threshold}, chosen without masks'
@@ -80,7 +92,7 @@ def test_a_calibration_is_kept_until_something_changes(place):
     make(place)
     path = Path(f'{place.checkpoint}.calibration.json')
     known = calibration(place)
-    known['background']['value'] = 0.77
+    known['background_threshold']['value'] = 0.77
     path.write_text(json.dumps(known))
     labeller = PhotoLabeller(place.config, place.checkpoint)
     assert labeller.labeller.settings.background['threshold'] == 0.77
@@ -89,20 +101,36 @@ def test_a_calibration_is_kept_until_something_changes(place):
     text = (place.root / 'labels.txt').read_text()
     (place.root / 'labels.txt').write_text(text.replace('a 0', 'a 1'))
     make(place, overwrite=True)
-    assert calibration(place)['background']['value'] != 0.77
+    assert calibration(place)['background_threshold']['value'] != 0.77
     whole = calibration(place)
     path.write_text('{')
     make(place)
-    assert calibration(place)['background'] == whole['background']
+    assert (
+        calibration(place)['background_threshold']
+        == whole['background_threshold']
+    )
 
 
-def test_images_of_one_colour_choose_nothing(place):
+def test_images_of_one_colour_end_in_a_threshold_and_a_warning(place, capsys):
     place.write_config(background=AUTO)
     for path in (place.root / 'JPEGImages').iterdir():
         Image.new('RGB', Image.open(path).size).save(path)
-    with pytest.raises(ValueError, match='no background threshold can be'):
-        make(place)
-    assert not place.out.exists()
+    result = make(place)
+    assert 0.3 <= result['pseudo_label']['background']['threshold'] <= 1
+    assert 'in no image do the colours' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('crowded', [True, False])
+def test_images_with_several_classes_each_are_asked_about(
+    place, capsys, crowded
+):
+    place.write_config(background=AUTO)
+    if crowded:
+        rows = [f'{name} 0 1' for name in LABELS]
+        (place.root / 'labels.txt').write_text('\n'.join(rows))
+    make(place)
+    said = 'pseudo_label.background.threshold=0' in capsys.readouterr().out
+    assert said == crowded
 
 
 def photos(place):
