@@ -185,6 +185,9 @@ def shrink(config: Config) -> Config:
     length = 'max_epochs' if by_epoch else 'max_iters'
     config.train_cfg[length] = 1 if by_epoch else 2
     config.train_cfg.val_interval = config.train_cfg[length]
+    if 'prototype_cam' in config.default_hooks:
+        # Untrained features may be too alike for regions of their own.
+        config.default_hooks.prototype_cam.rounds = 1
     config.default_hooks.checkpoint = None
     config.default_hooks.logger.interval = 1
     config.work_dir = 'work'
