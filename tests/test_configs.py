@@ -108,9 +108,9 @@ def test_a_metafile_and_a_readme_name_every_config(folder):
 def test_a_segmenter_is_stock(path):
     config = read(path)
     # MMSegmentation lacks DeepLabV2's head.
-    text = config.pretty_text.replace('mmrca.ASPPV2Head', '')
-    assert 'mmrca' not in text
-    assert ('deeplabv2' in path.stem) == (text != config.pretty_text)
+    text = str(config.to_dict())
+    assert text.count('mmrca') == text.count('mmrca.ASPPV2Head')
+    assert ('deeplabv2' in path.stem) == ('mmrca' in text)
     classes = config.train_dataloader.dataset.metainfo.classes
     for part in ('decode_head', 'auxiliary_head'):
         if part in config.model:
@@ -185,6 +185,9 @@ def shrink(config: Config) -> Config:
     length = 'max_epochs' if by_epoch else 'max_iters'
     config.train_cfg[length] = 1 if by_epoch else 2
     config.train_cfg.val_interval = config.train_cfg[length]
+    if 'prototype_cam' in config.default_hooks:
+        # Untrained features may be too alike for regions of their own.
+        config.default_hooks.prototype_cam.rounds = 1
     config.default_hooks.checkpoint = None
     config.default_hooks.logger.interval = 1
     config.work_dir = 'work'
