@@ -115,8 +115,10 @@ setup(
         'crf': ['pydensecrf2>=1.1'],
         'docs': [
             'furo',
+            'ipykernel',
             'latex2mathml',
             'myst-parser',
+            'nbclient',
             'sphinx-copybutton',
             'sphinxcontrib-mermaid',
         ],

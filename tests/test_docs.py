@@ -63,6 +63,19 @@ def _modules(folder: str) -> list[Path]:
     return [file for file in files if '.mim' not in file.parts]
 
 
+def test_the_configuration_page_has_every_registered_class():
+    page = (REPO / 'docs/reference/configuration.md').read_text()
+    listed = {*re.findall(r'autoclass:: mmrca\.(?:\w+\.)+(\w+)', page)}
+    registered = {
+        node.name
+        for file in _modules('mmrca')
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any('register_module' in ast.dump(d) for d in node.decorator_list)
+    }
+    assert registered <= listed
+
+
 def test_pre_commit_has_the_pinned_versions():
     text = (REPO / 'requirements/pinned.txt').read_text()
     pinned = dict(re.findall('^(.+)==(.+)$', text, re.M))
