@@ -357,7 +357,10 @@ def _write_classes(
     path = _beside(record, 'classes.csv')
     with (
         atomic_write(path) as part,
-        part.open('w', newline='', encoding='utf-8') as file,
+        # A file name may hold bytes that are no text.
+        part.open(
+            'w', newline='', encoding='utf-8', errors='surrogateescape'
+        ) as file,
     ):
         writer = csv.writer(file)
         for item in inputs:
