@@ -184,7 +184,10 @@ def write_tags(
     """
     with (
         atomic_write(path) as part,
-        part.open('w', newline='', encoding='utf-8') as file,
+        # A file name may hold bytes that are no text.
+        part.open(
+            'w', newline='', encoding='utf-8', errors='surrogateescape'
+        ) as file,
     ):
         writer = csv.writer(file)
         for name, shown in tags.items():
@@ -216,5 +219,5 @@ def check_tags_file(
 
 def file_text_digest(path: Path) -> str:
     """Shorten a list to 16 characters that change with its entries."""
-    text = '\n'.join(path.read_text(encoding='utf-8').split())
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    text = b'\n'.join(path.read_bytes().split())
+    return hashlib.sha256(text).hexdigest()[:16]

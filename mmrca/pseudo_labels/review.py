@@ -177,7 +177,10 @@ def write_review(path: Path, rows: Sequence[Row]) -> None:
     """Write a review as CSV, numbers with four digits."""
     with (
         atomic_write(path) as part,
-        part.open('w', newline='', encoding='utf-8') as file,
+        # A file name may hold bytes that are no text.
+        part.open(
+            'w', newline='', encoding='utf-8', errors='surrogateescape'
+        ) as file,
     ):
         writer = csv.DictWriter(file, list(Row.__annotations__))
         writer.writeheader()
@@ -197,7 +200,9 @@ def read_review(path: Path) -> list[Row]:
         FileNotFoundError: There is none.
         ValueError: It is none.
     """
-    with path.open(newline='', encoding='utf-8') as file:
+    with path.open(
+        newline='', encoding='utf-8', errors='surrogateescape'
+    ) as file:
         rows: list = list(csv.DictReader(file))
     numbers = [
         key

@@ -1,6 +1,7 @@
 """The review of labels: its order, its reasons, its file."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -140,6 +141,16 @@ def test_photos_are_reviewed_by_their_predicted_classes(place):
     rows = make(place, photos=photos)
     assert sorted(rows) == sorted(SIZES)
     assert {row['mask'] for row in rows.values()} == {''}
+
+
+def test_names_of_photos_need_not_be_text(place):
+    photos = place.root / 'photos'
+    photos.mkdir()
+    name = 'caf\udce9'  # Latin-1 on a disk of UTF-8 names
+    shutil.copy(place.root / 'JPEGImages/a.jpg', photos / f'{name}.jpg')
+    assert list(make(place, photos=photos)) == [name]
+    classes = place.out.with_name('labels_classes.csv')
+    assert classes.read_bytes().startswith(b'caf\xe9')
 
 
 def test_a_file_that_is_no_review_is_named(tmp_path):
