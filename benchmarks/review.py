@@ -159,7 +159,7 @@ def show(
 def measure_planted(folder: Path, seeds: int = 5) -> None:
     """Swap tags of labels that were made of the right ones, and rank them."""
     from mmrca.inference import present_classes
-    from mmrca.ops.doubt import image_tag_doubt
+    from mmrca.ops.doubt import tag_doubt
 
     files = sorted(folder.rglob('*.png'))
     right, scores = facts_of(files)
@@ -170,7 +170,7 @@ def measure_planted(folder: Path, seeds: int = 5) -> None:
         wrong = np.array([name in planted for name in tags])
         present = present_classes(list(tags.values()), scores.shape[1])
         values = {
-            'tag_doubt': image_tag_doubt(torch.from_numpy(scores), present)
+            'tag_doubt': tag_doubt(torch.from_numpy(scores), present).amax(1)
         } | cleanlab_order(list(tags.values()), scores)
         for name, value in values.items():
             first = np.argsort(-np.asarray(value), kind='stable')

@@ -54,20 +54,6 @@ def tag_doubt(scores: Tensor, tags: Tensor) -> Tensor:
     return torch.where(tags, 1 - scores, scores)
 
 
-def image_tag_doubt(scores: Tensor, tags: Tensor) -> Tensor:
-    """Doubt the tags of an image: all it has, and the likeliest it lacks.
-
-    Args:
-        scores: [N, L] in 0..1, the classifier's.
-        tags: Boolean [N, L].
-
-    Returns:
-        [N], from 0; each tag adds at most 1.
-    """
-    doubts = tag_doubt(scores, tags)
-    return (doubts * tags).sum(1) + (doubts * ~tags).amax(1)
-
-
 def percentiles(values: Tensor) -> Tensor:
     """Tell how high each value is among all.
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from mmrca.atomic_write import atomic_write
 from mmrca.ops import IGNORE_INDEX
 from mmrca.ops.doubt import (
-    image_tag_doubt,
     percentiles,
     shortfall,
     tag_doubt,
@@ -52,7 +51,8 @@ class Row(TypedDict):
     """A label of the review.
 
     Lists of classes are joined by ``'; '``. ``doubt`` is the highest of four
-    percentiles among the labels, of ``tag_doubt``, ``missing``,
+    percentiles among the labels, of ``tag_doubt``, that of the class that is
+    doubted most, ``missing``,
     ``unlabelled`` and ``foreground``, the share of the pixels that show a
     class: a label is looked at early if one of them is unusual.
     """
@@ -94,8 +94,8 @@ def review(labels: Sequence[Judged], classes: Sequence[str]) -> list[Row]:
             row.copy_(torch.tensor(label.facts['scores']))
     pixels = torch.stack([label.pixels for label in labels]).double()
     shares = pixels / pixels.sum(1, keepdim=True)
-    of_tags = image_tag_doubt(scores, tags)
     doubts = tag_doubt(scores, tags)
+    of_tags = doubts.amax(1)
     missing = shortfall(shares[:, 1 : len(classes) + 1], tags)
     rows = [
         _row(label, tags[n], float(of_tags[n]), doubts[n], missing[n],

@@ -4,7 +4,6 @@ import torch
 
 from mmrca.ops.doubt import (
     disagreement,
-    image_tag_doubt,
     mean_margin,
     percentiles,
     shortfall,
@@ -50,16 +49,6 @@ def test_a_tag_is_doubted_by_its_score():
     tags = torch.tensor([[True, True, False]])
     expected = torch.tensor([[0.1, 0.8, 0.6]], dtype=torch.float64)
     torch.testing.assert_close(tag_doubt(scores, tags), expected)
-
-
-def test_the_tags_of_an_image_add_up():
-    scores = torch.tensor([[0.9, 0.2, 0.6], [0.1, 0.3, 0.2]]).double()
-    tags = torch.tensor([[True, True, False], [False, False, False]])
-    expected = torch.tensor([0.1 + 0.8 + 0.6, 0.3]).double()
-    torch.testing.assert_close(image_tag_doubt(scores, tags), expected)
-    everything = torch.ones_like(tags)
-    expected = (1 - scores).sum(1)
-    torch.testing.assert_close(image_tag_doubt(scores, everything), expected)
 
 
 def test_percentiles_count_the_lower_ones():

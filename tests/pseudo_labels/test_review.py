@@ -48,7 +48,7 @@ def test_each_label_has_a_row_with_what_it_shows(place):
         scores, tags = np.array(facts['scores']), LABELS[name]
         others = [s for c, s in enumerate(scores) if c not in tags]
         parts = dict(
-            tag_doubt=(1 - scores[tags]).sum() + max(others, default=0),
+            tag_doubt=max([*(1 - scores[tags]), *others]),
             unlabelled=(label == 255).mean(),
             foreground=((label > 0) & (label < 255)).mean(),
             margin=facts['margin'],
