@@ -1,4 +1,4 @@
-# RCA on your own images: README, 'Your own images in five minutes'.
+# RCA on your own images: docs/own_images.md.
 #
 #     OWN_DATA=data/mine python tools/train.py \
 #         configs/custom/rca_efficientnet-lite0_custom.py
