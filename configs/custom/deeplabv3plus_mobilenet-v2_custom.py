@@ -1,6 +1,6 @@
 # A segmenter of your own images, trained on the pseudo-labels in LABEL_DIR,
-# from the backbone of the checkpoint that CLASSIFIER names: docs/own_images.md
-# images in five minutes'. Used alone it needs MMSegmentation only.
+# from the backbone of the checkpoint that CLASSIFIER names: docs/own_images.md.
+# Used alone it needs MMSegmentation only.
 _base_ = [
     '../_base_/models/deeplabv3plus_mobilenet-v2.py',
     '../_base_/schedules/seg_custom.py',
