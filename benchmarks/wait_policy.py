@@ -1,11 +1,12 @@
-"""What OMP_WAIT_POLICY=PASSIVE brings and costs: seconds of a training step.
+"""How long OpenMP's threads may spin while they wait: seconds of a step.
 
     python -m benchmarks.wait_policy
 
-OpenMP's threads spin while they wait for each other, unless told to sleep.
-The script trains a small network on all cores, first beside what else the
-machine does, then beside programs of its own that keep every core busy. Each
-figure comes from a new process; default and PASSIVE take turns.
+They wait for each other, and by default spin, unless told to sleep, at once
+(OMP_WAIT_POLICY=PASSIVE) or after some rounds (GOMP_SPINCOUNT; by default
+300,000). The script trains a small network on all cores, first beside what
+else the machine does, then beside programs of its own that keep every core
+busy. Each policy has a process of its own; they take turns.
 """
 
 import argparse
@@ -22,7 +23,14 @@ from torch import nn
 from benchmarks.timing import ratio
 from mmrca.cli import SPINNING, run
 
-POLICIES = {'default': {}, 'passive': {'OMP_WAIT_POLICY': 'PASSIVE'}}
+POLICIES = {
+    'default': {},
+    'PASSIVE': {'OMP_WAIT_POLICY': 'PASSIVE'},
+    **{
+        f'GOMP_SPINCOUNT={rounds}': {'GOMP_SPINCOUNT': str(rounds)}
+        for rounds in (1_000, 10_000, 100_000)
+    },
+}
 REPO = Path(__file__).parents[1]
 BUSY = 'while True: pass'
 
@@ -55,44 +63,70 @@ def train(steps: int) -> float:
     return (time.monotonic() - start) / steps
 
 
-def measure(policy: str, steps: int) -> float:
-    """Train in a process of its own; return the seconds of a step."""
+def serve(steps: int) -> None:
+    """Train whenever a line comes in, and print the seconds of a step."""
+    for _ in sys.stdin:
+        print(train(steps), flush=True)
+
+
+def start(policy: str, steps: int) -> subprocess.Popen:
+    """Start a process that trains by a policy when it is asked to."""
     others = {k: v for k, v in os.environ.items() if k not in SPINNING}
     # Not by run(), which would set what is measured here.
-    code = f'from benchmarks import wait_policy as w; print(w.train({steps}))'
-    command = [sys.executable, '-c', code]
-    environment = others | POLICIES[policy]
-    return float(subprocess.check_output(command, env=environment, cwd=REPO))
+    code = f'from benchmarks import wait_policy as w; w.serve({steps})'
+    return subprocess.Popen(
+        [sys.executable, '-c', code],
+        env=others | POLICIES[policy],
+        cwd=REPO,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
 
 
-def compare(turns: int, steps: int, busy: int) -> None:
-    """Measure both in turns, beside so many busy programs, and print."""
+def ask(process: subprocess.Popen) -> float:
+    """Let a process train; return the seconds of a step."""
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write('\n')
+    return float(process.stdout.readline())
+
+
+def compare(
+    processes: dict[str, subprocess.Popen], turns: int, busy: int
+) -> None:
+    """Measure all in turns, beside so many busy programs, and print."""
     others = [
         subprocess.Popen([sys.executable, '-c', BUSY]) for _ in range(busy)
     ]
     seconds: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     try:
         for _ in range(turns):
-            for policy in POLICIES:
-                seconds[policy].append(measure(policy, steps))
+            for policy, process in processes.items():
+                seconds[policy].append(ask(process))
     finally:
         for other in others:
             other.kill()
-    default, passive = seconds['default'], seconds['passive']
-    print(
-        f'{busy} busy programs, load {os.getloadavg()[0]:.1f} on '
-        f'{os.cpu_count()} cores: {statistics.median(default):.3f} s a step '
-        f'by default, {statistics.median(passive):.3f} s passive, ratio '
-        f'{ratio(passive, default)}',
-        flush=True,
-    )
+    load = f'load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores'
+    print(f'{busy} busy programs, {load}; seconds a step, over default:')
+    for policy, found in seconds.items():
+        compared = ratio(found, seconds['default'])
+        print(f'{policy:24}{statistics.median(found):.3f} {compared}')
+    sys.stdout.flush()
 
 
 def main() -> None:
     """Measure and print."""
     args = parse_args()
-    for busy in (0, os.cpu_count() or 1):
-        compare(args.turns, args.steps, busy)
+    processes = {policy: start(policy, args.steps) for policy in POLICIES}
+    try:
+        for process in processes.values():  # the first call starts threads
+            ask(process)
+        for busy in (0, os.cpu_count() or 1):
+            compare(processes, args.turns, busy)
+    finally:
+        for process in processes.values():
+            process.kill()
 
 
 if __name__ == '__main__':
