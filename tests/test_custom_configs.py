@@ -253,6 +253,26 @@ def test_the_segmenter_uses_masks_that_are_there(
     assert bool(config.test_evaluator.get('format_only')) != masks
 
 
+def test_the_boundary_network_trains_on_sure_labels(
+    own, tmp_path, monkeypatch
+):
+    write_masks(own / 'labels_made')
+    monkeypatch.setenv('LABEL_DIR', str(own / 'labels_made'))
+    monkeypatch.setattr(Config, 'pretty_text', '')
+    config = short(load('boundary_efficientnet-lite0_custom'), tmp_path)
+    config.train_cfg.update(max_iters=2, val_interval=2)
+    config.train_dataloader.batch_size = 2
+    runner = tiny.runner(config)
+    states = runner.model.backbone.state_dict()
+    before = {key: value.clone() for key, value in states.items()}
+    runner.train()
+    losses, _ = runner.message_hub.log_scalars['train/loss'].data
+    assert len(losses) == 2
+    assert np.isfinite(losses).all()
+    after = runner.model.backbone.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+
+
 def test_without_a_list_to_validate_on_there_is_no_validation(own):
     (own / 'labels/val.csv').unlink()
     config = load(RECIPE)
