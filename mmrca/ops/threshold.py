@@ -137,8 +137,8 @@ def absence_threshold(
         there is none, or no map.
     """
     over = (0, 1, 2) if normalization == 'image' else (1, 2)
-    peaks = [maps.amax(dim=over).flatten() for maps in present if len(maps)]
-    peaks = torch.cat(peaks) if peaks else torch.zeros(0)
+    found = [maps.amax(dim=over).flatten() for maps in present if len(maps)]
+    peaks = torch.cat([torch.zeros(0), *found])
     peaks = peaks[peaks > 0]
     if not len(peaks) or not sum(map(len, absent)):
         return 0.0
