@@ -200,7 +200,8 @@ class ImageLevelDataset(BaseSegDataset):
             raise FileNotFoundError(
                 f'{len(missing)} of {len(images)} masks are not in {folder}, '
                 f'first {image}{self.seg_map_suffix} ({reason}); add them, '
-                'or leave LoadAnnotations out of the pipeline.'
+                'set data_prefix.seg_map_path (LABEL_DIR, in the segmenters) '
+                'to their folder, or leave LoadAnnotations out.'
             )
         masks = {
             image: os.path.join(folder, file) for image, file in found.items()

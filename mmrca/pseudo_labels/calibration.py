@@ -67,7 +67,8 @@ class Calibrator:
     ) -> None:
         self.config, self.model, self.settings = config, model, settings
         self.infos = None if dataset is None else data_infos(dataset)
-        self.path = Path(f'{checkpoint}.calibration.json')
+        # A link to a checkpoint shares its file.
+        self.path = Path(f'{Path(checkpoint).resolve()}.calibration.json')
         self.made_with = {
             'checkpoint_sha256': file_digest(checkpoint),
             'scales': list(settings.scales),
