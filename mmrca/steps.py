@@ -74,8 +74,16 @@ def classifier_steps(
         root: Folder of everything.
         options: Keys of the config to change, as ``'KEY=VALUE'``.
         variables: That the config reads.
+
+    Raises:
+        ValueError: It is not the config of a classifier.
     """
     loaded = load_config(config)
+    if 'pseudo_label' not in loaded:
+        raise ValueError(
+            f'{config} has no pseudo_label, so it is not the config of a '
+            'classifier; a segmenter is named by --segmenter'
+        )
     made_with = config_digest(loaded)
     folder = root / 'classifier'
     more = ['--cfg-options', *options] if options else []

@@ -23,6 +23,7 @@ from prettytable import PrettyTable
 
 from mmrca.cli import load_config, run
 from mmrca.launch import count_cores, die_with_parent
+from mmrca.steps import link_checkpoint
 
 TOOLS = Path(__file__).parent
 CONFIGS = TOOLS.parent / 'configs'
@@ -153,7 +154,8 @@ def take(steps: Sequence[Step], root: Path) -> None:
     failed = [step for step, process in running if process.wait()]
     for step in todo:
         if step not in failed:
-            _link_checkpoint(root / step.name)
+            if (root / step.name / 'last_checkpoint').exists():
+                link_checkpoint(root / step.name)
             _mark(root, step).touch()
     if failed:
         log = root / f'{failed[0].name}.log'
@@ -179,15 +181,6 @@ def _start(step: Step, root: Path, threads: int) -> subprocess.Popen:
             stderr=subprocess.STDOUT,
             preexec_fn=die_with_parent,
         )
-
-
-def _link_checkpoint(work_dir: Path) -> None:
-    """Give the last checkpoint a name that does not hold the schedule."""
-    note = work_dir / 'last_checkpoint'
-    if note.exists():
-        link = work_dir / 'last.pth'
-        link.unlink(missing_ok=True)
-        link.symlink_to(Path(note.read_text().strip()).name)
 
 
 def summarise(root: Path) -> dict[str, float]:

@@ -156,11 +156,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Take all steps."""
     args = parse_args(argv)
     path = Path(args.config)
-    if 'pseudo_label' not in load_config(args.config):
-        raise ValueError(
-            f'{path} has no pseudo_label, so it is not the config of a '
-            'classifier; a segmenter is named by --segmenter'
-        )
     root = args.work_dir or Path('work_dirs') / f'{path.stem}_run'
     root = root.absolute()
     steps = classifier_steps(args.config, root, args.cfg_options)

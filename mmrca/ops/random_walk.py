@@ -117,7 +117,8 @@ def random_walk(
 
     Args:
         scores: Float [L, h, w].
-        affinity: Float [K, h, w] in 0..1.
+        affinity: Float [K, h, w], as from :func:`path_affinity`: 0 where the
+            neighbour is outside.
         offsets: As for :func:`path_affinity`.
         exponent: Power > 0 of the affinities. The higher, the less passes
             through a faint boundary.
@@ -126,7 +127,7 @@ def random_walk(
     Returns:
         [L, h, w] within the range of ``scores``.
     """
-    there = affinity**exponent * _inside(affinity, offsets)
+    there = affinity**exponent
     # What a cell gives by an offset, the cell there gets by its opposite.
     back = torch.stack(
         [
@@ -162,11 +163,6 @@ def _shift(maps: Tensor, down: int, right: int) -> Tensor:
     wide = pad(maps, sides)
     top, left = max(down, 0), max(right, 0)
     return wide[..., top : top + height, left : left + width]
-
-
-def _inside(like: Tensor, offsets: Sequence[tuple[int, int]]) -> Tensor:
-    ones = like.new_ones(like.shape[-2:])
-    return torch.stack([_shift(ones, *offset) for offset in offsets])
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
