@@ -95,7 +95,8 @@ def measure(
     classes = dataset.metainfo['classes']
     model = load_classifier(config, checkpoint)
     how = read_settings(config)
-    package = Calibrator(config, checkpoint, model, how, dataset).background()
+    calibrator = Calibrator(config, checkpoint, model, how, dataset)
+    package, _ = calibrator.background()
     found, information, agreement, counts, confusion = [], [], [], [], []
     for item in progress(collect_inputs(data_infos(dataset))[0], 'images'):
         image, mask = (

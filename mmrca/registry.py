@@ -75,5 +75,6 @@ REFINEMENTS = Registry(
         'mmrca.pseudo_labels.dense_crf',
         'mmrca.pseudo_labels.pixel_adaptive',
         'mmrca.pseudo_labels.random_walk',
+        'mmrca.pseudo_labels.segments',
     ],
 )

@@ -15,6 +15,9 @@ threshold has to be higher. Of both the higher counts::
     floor = absence_threshold(present, absent, 'class')
     threshold = choose_threshold(found, floor)
 
+A refinement moves scores, and the threshold has to move with them:
+:func:`carry_threshold`.
+
 Shape shorthand: C classes present in the image, H x W pixels, h x w feature
 cells, T thresholds.
 """
@@ -165,6 +168,31 @@ def choose_threshold(found: Sequence[float], floor: float = 0.0) -> float:
     told = [threshold for threshold in found if not math.isnan(threshold)]
     mean = sum(told) / len(told) if told else _CUSTOMARY
     return round(max(mean, floor), 2)
+
+
+def carry_threshold(threshold: float, before: Tensor, after: Tensor) -> float:
+    """Move a threshold with maps that were changed.
+
+    As much is foreground afterwards as before: maps that spread want a higher
+    threshold, and a lower one where they shrink.
+
+    Args:
+        threshold: For the maps before, in 0..1.
+        before: [T], how many pixels have their highest score in each of T
+            equal parts of 0..1.
+        after: [T], of the same images, changed.
+
+    Returns:
+        The multiple of 1 / T where the pixels from there on are as many as
+        before; the one nearest to ``threshold`` if several are.
+    """
+    counts = torch.stack([before, after]).double()
+    shares = counts.flip(1).cumsum(1).flip(1) / counts.sum(1, keepdim=True)
+    parts = len(before)
+    first = min(round(threshold * parts), parts - 1)
+    off = (shares[1] - shares[0, first]).abs()
+    nearest = (off <= off.min() + _ROUNDING).nonzero().flatten()
+    return float(nearest[(nearest - first).abs().argmin()]) / parts
 
 
 def _share_above(maps: Sequence[Tensor], levels: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ and looked up there by the next run with the same model, settings and images.
 Shape shorthand: L classes of the model.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -22,16 +23,18 @@ from torch import Tensor
 from mmrca.atomic_write import write_json
 from mmrca.checkpoint import file_digest
 from mmrca.datasets.images import ImageError, load_image
-from mmrca.inference import Cams, enlarge_cams, infer_cams
+from mmrca.inference import Cams, image_stages, infer_cams
 from mmrca.models import RCA
 from mmrca.ops.metrics import best_f1
 from mmrca.ops.threshold import (
     absence_threshold,
+    carry_threshold,
     choose_threshold,
     colour_threshold,
 )
 from mmrca.progress import progress
 from mmrca.pseudo_labels.inputs import ImageInfo, data_infos
+from mmrca.pseudo_labels.labels import Labeller
 from mmrca.pseudo_labels.settings import Settings
 from mmrca.registry import DATASETS
 
@@ -42,6 +45,10 @@ _NORMALS = 100
 # Where so many images show several classes, there may be no background.
 _CROWDED = 2 / 3
 _FOR_CLASSES = 1000
+_LEVELS = 100
+# Of the background, to see whether a refinement leaves it as it is.
+_ANY = 0.3
+_SAME = 1e-4
 _NOTHING = 'a threshold cannot be chosen: no training image can be read.'
 
 
@@ -76,17 +83,27 @@ class Calibrator:
             'maps': vars(model.test_cfg),
         }
 
-    def background(self) -> float:
-        """Choose a constant background threshold without masks.
+    def background(self) -> tuple[float, float | None]:
+        """Choose constant background thresholds without masks.
 
         Returns:
             As :func:`mmrca.ops.threshold.choose_threshold`, of 300 images
-            that show a class and 100 that show none.
+            that show a class and 100 that show none, and that after
+            refinement (:func:`mmrca.ops.threshold.carry_threshold`); None
+            without, or where the refinement changes a constant background.
 
         Raises:
             ValueError: If no image can be read.
         """
-        return self._kept('background_threshold', self._choose_background)
+        any_score = self.settings.with_threshold(_ANY, None)
+        labeller = Labeller(any_score, self.model.test_cfg.normalization)
+        made = [self.settings.refinement, labeller.digests]
+        threshold, refined = self._kept(
+            'background_threshold',
+            functools.partial(self._choose_background, labeller),
+            refinement=json.loads(json.dumps(made, default=str)),
+        )
+        return threshold, refined
 
     def classes(self) -> Tensor:
         """Choose from which score on a class is predicted.
@@ -118,19 +135,13 @@ class Calibrator:
         else:
             self._keep('classes', self._thresholds(self.infos, found))
 
-    def _choose_background(self, infos: _Infos) -> float:
+    def _choose_background(
+        self, labeller: Labeller, infos: _Infos
+    ) -> tuple[float, float | None]:
         shown = [info for info in infos if info['gt_label']]
-        how = self.model.test_cfg.normalization
-        found, present, absent = [], [], []
-        for info, image in self._look(self._sample(shown, _FOR_BACKGROUND)):
-            classes = list(info['gt_label'] or ())
-            cams = self._cams(image, classes)
-            size = (image.shape[0], image.shape[1])
-            maps = enlarge_cams(cams, size, how)
-            found.append(colour_threshold(torch.from_numpy(image), maps))
-            views = 1 + self.settings.flip
-            present.append(cams.maps[0].float() / views)
-            absent += self._absent(image, classes, len(found))
+        found, present, absent, pixels = self._look_for_background(
+            labeller, self._sample(shown, _FOR_BACKGROUND)
+        )
         if not found:
             raise ValueError(_NOTHING)
         normals = [info for info in infos if not info['gt_label']]
@@ -151,7 +162,44 @@ class Calibrator:
                 'look at the labels',
                 flush=True,
             )
-        return choose_threshold(found, absence_threshold(present, absent, how))
+        floor = absence_threshold(present, absent, labeller.normalization)
+        threshold = choose_threshold(found, floor)
+        if pixels is None:
+            return threshold, None
+        return threshold, carry_threshold(threshold, *pixels)
+
+    def _look_for_background(
+        self, labeller: Labeller, infos: _Infos
+    ) -> tuple[list[float], list[Tensor], list[Tensor], Tensor | None]:
+        """Go through images that show a class.
+
+        Returns:
+            Each one's :func:`colour_threshold`, its maps, one of a class that
+            it does not show, and [2, T], how many pixels have their highest
+            score in each of T equal parts of 0..1, before and after
+            refinement; None if the refinement changes the background.
+        """
+        found, present, absent = [], [], []
+        pixels = torch.zeros(2, _LEVELS) if labeller.refinements else None
+        for info, image in self._look(infos):
+            classes = list(info['gt_label'] or ())
+            cams = self._cams(image, classes)
+            stages = self._stages(image) if labeller.needs_stages else None
+            scores = labeller.score(image, cams, info['img_id'], stages)
+            colours = torch.from_numpy(image)
+            found.append(colour_threshold(colours, scores.plain[1:]))
+            if pixels is not None:
+                highest = [s[1:].amax(0).clamp(0, 1) for s in scores]
+                pixels += torch.stack(
+                    [s.histc(_LEVELS, 0, 1) for s in highest]
+                )
+                if (scores.refined[0] - _ANY).abs().max() > _SAME:
+                    # As a CRF does, which sets the classes against it.
+                    pixels, labeller = None, labeller.without_refinement()
+            views = 1 + self.settings.flip
+            present.append(cams.maps[0].float() / views)
+            absent += self._absent(image, classes, len(found))
+        return found, present, absent, pixels
 
     def _absent(
         self, image: np.ndarray, shown: Sequence[int], turn: int
@@ -216,16 +264,21 @@ class Calibrator:
         scales, flip = self.settings.scales, self.settings.flip
         return infer_cams(self.model, [image], [classes], scales, flip)[0]
 
-    def _kept(self, what: str, choose: Callable[[_Infos], Any]) -> Any:
+    def _stages(self, image: np.ndarray) -> list[Tensor]:
+        return [stage[0].cpu() for stage in image_stages(self.model, [image])]
+
+    def _kept(
+        self, what: str, choose: Callable[[_Infos], Any], **made_with: Any
+    ) -> Any:
         """Look a value up, or choose and keep it."""
-        value = self._entry(what)
+        value = self._entry(what, **made_with)
         if value is not None:
             return value
         if self.infos is None:
             dataset = DATASETS.build(self.config.train_dataloader.dataset)
             self.infos = data_infos(dataset)
         value = choose(self.infos)
-        self._keep(what, value)
+        self._keep(what, value, **made_with)
         return value
 
     def _read(self) -> dict:
@@ -234,24 +287,24 @@ class Calibrator:
         except (OSError, ValueError):
             return {}
 
-    def _entry(self, what: str) -> Any:
+    def _entry(self, what: str, **made_with: Any) -> Any:
         """Look a value up; None if there is none of this model and images."""
         entry = self._read().get(what)
-        if isinstance(entry, dict) and self._fits(entry):
+        if isinstance(entry, dict) and self._fits(entry, made_with):
             return entry['value']
         return None
 
-    def _keep(self, what: str, value: Any) -> None:
+    def _keep(self, what: str, value: Any, **made_with: Any) -> None:
         kept = self._read()
-        kept[what] = {'value': value, **self.made_with}
+        kept[what] = {'value': value, **self.made_with, **made_with}
         kept[what]['images'] = _digest(self.infos or ())
         try:
             write_json(self.path, kept)
         except OSError as error:
             print(f'the calibration cannot be kept: {error}', flush=True)
 
-    def _fits(self, entry: dict) -> bool:
-        wanted = dict(self.made_with)
+    def _fits(self, entry: dict, made_with: dict) -> bool:
+        wanted = {**self.made_with, **made_with}
         if self.infos is not None:
             wanted['images'] = _digest(self.infos)
         return 'value' in entry and all(

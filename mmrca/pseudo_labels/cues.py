@@ -31,10 +31,16 @@ class ConstantCue:
     Args:
         threshold: The score, in 0..1, or ``'auto'`` for one that is chosen
             without masks before the cue is called.
+        refined: The score after refinement, in 0..1; None for what the
+            refinement makes of it. ``threshold='auto'`` chooses it, too.
     """
 
-    def __init__(self, threshold: Share | Literal['auto']) -> None:
-        self.threshold = threshold
+    def __init__(
+        self,
+        threshold: Share | Literal['auto'],
+        refined: Share | None = None,
+    ) -> None:
+        self.threshold, self.refined = threshold, refined
 
     def __call__(self, cams: Tensor, img_id: str) -> Tensor:
         """Fill a map with the threshold."""

@@ -46,14 +46,14 @@ class LabelInput:
 
 def collect_inputs(
     infos: Sequence[ImageInfo],
-    check: Callable[[str, tuple[int, int]], None] | None = None,
+    checks: Sequence[Callable[[str, tuple[int, int]], None]] = (),
 ) -> tuple[list[LabelInput], dict[str, str]]:
     """Check every image before the long work.
 
     Args:
         infos: Entries of :class:`mmrca.datasets.ImageLevelDataset`.
-        check: Called with ID and size of every image, such as a cue's; it
-            raises ImageError.
+        checks: Called with ID and size of every image, such as a cue's;
+            they raise ImageError.
 
     Returns:
         The images that can be used, and the errors of the others by ID.
@@ -74,7 +74,7 @@ def collect_inputs(
         seen.add(img_id)
         try:
             size = image_size(path)
-            if check is not None:
+            for check in checks:
                 check(img_id, size)
         except ImageError as error:
             errors[img_id] = str(error)

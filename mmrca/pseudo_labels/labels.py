@@ -4,6 +4,7 @@ Shape shorthand: C classes of the image, H x W pixels.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import mmcv
@@ -66,6 +67,11 @@ class Labeller:
             r.digest for r in self.refinements if hasattr(r, 'digest')
         ]
 
+    def without_refinement(self) -> 'Labeller':
+        """Return a copy that fuses the plain scores."""
+        settings = replace(self.settings, refinement=None)
+        return Labeller(settings, self.normalization)
+
     def score(
         self,
         image: np.ndarray,
@@ -78,7 +84,8 @@ class Labeller:
         Args:
             image: uint8 [H, W, 3], BGR.
             cams: As the model gave them.
-            img_id: Of the image, for the cue.
+            img_id: Of the image, for the cue, and for a refinement with
+                ``needs_id``.
             stages: [D_s, h_s, w_s] each, the backbone's feature maps, for a
                 refinement with ``needs_stages``.
 
@@ -92,8 +99,17 @@ class Labeller:
         if cams.classes:
             rgb = image[..., ::-1].copy()
             for refine in self.refinements:
-                more = dict(stages=stages) if _needs_stages(refine) else {}
+                more: dict[str, Any] = {}
+                if _needs_stages(refine):
+                    more['stages'] = stages
+                if getattr(refine, 'needs_id', False):
+                    more['img_id'] = img_id
                 refined = refine(rgb, refined, cams.classes, **more)
+        background = getattr(self.cue, 'refined', None)
+        if self.refinements and background is not None:
+            refined = torch.cat(
+                [torch.full_like(refined[:1], background), refined[1:]]
+            )
         return Scores(plain, refined)
 
     def __call__(

@@ -151,8 +151,7 @@ def make_pseudo_labels(
         dataset = DATASETS.build(_dataset_config(config, given))
         infos = data_infos(dataset)
     known = all(info['gt_label'] is not None for info in infos)
-    check = getattr(settings.build_cue(), 'check', None)
-    inputs, errors = collect_inputs(infos, check)
+    inputs, errors = collect_inputs(infos, settings.file_checks())
     stop_at(errors, strict)
     batches = same_size_batches(inputs, batch_size)
     corrected: dict[Path, LabelInput] = {}
@@ -179,9 +178,12 @@ def make_pseudo_labels(
         # Labels of photos whose predicted tags were right stay.
         thresholds = torch.tensor(before)
     if settings.auto and out_dir:
-        threshold = _once(calibrator.background)
-        settings = settings.with_threshold(threshold)
-        notes['background_threshold'] = f'{threshold}, chosen without masks'
+        threshold, refined = _once(calibrator.background)
+        settings = settings.with_threshold(threshold, refined)
+        moved = '' if refined is None else f', {refined} after refinement'
+        notes['background_threshold'] = (
+            f'{threshold}{moved}, chosen without masks'
+        )
     labeller = Labeller(settings, model.test_cfg.normalization)
     recipe = _recipe(config, checkpoint, labeller, classes, thresholds)
     job = Job(

@@ -101,17 +101,17 @@ class PhotoLabeller:
 
     Raises:
         ValueError: If config or checkpoint are wrong, or labels are made
-            with saliency maps.
+            with saliency maps or segments.
         FileNotFoundError: If a file is missing.
     """
 
     def __init__(self, config: str | Path, checkpoint: str | Path) -> None:
         cfg = Config.fromfile(config)
         settings = read_settings(cfg)
-        if settings.background['type'] == 'saliency':
+        if settings.file_checks():
             raise ValueError(
-                'a single photo has no saliency map; set another '
-                'pseudo_label.background.'
+                'a single photo has no saliency map and no segments; set '
+                'another pseudo_label.background and pseudo_label.refinement.'
             )
         init_default_scope(cfg.get('default_scope', 'mmseg'))
         checkpoint = str(locate(str(checkpoint)))
@@ -120,7 +120,7 @@ class PhotoLabeller:
         found = Calibrator(cfg, checkpoint, self.model, settings)
         self.thresholds = found.classes()
         if settings.auto:
-            settings = settings.with_threshold(found.background())
+            settings = settings.with_threshold(*found.background())
         normalization = self.model.test_cfg.normalization
         self.labeller = Labeller(settings, normalization)
 

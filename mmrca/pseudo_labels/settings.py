@@ -1,5 +1,6 @@
 """The settings of ``pseudo_label`` in a config, read and checked."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import Annotated, Any
 
@@ -50,10 +51,17 @@ class Settings:
         """Whether the threshold is still to be chosen."""
         return self.background.get('threshold') == AUTO
 
-    def with_threshold(self, threshold: float) -> 'Settings':
-        """Return a copy with a constant background threshold."""
+    def with_threshold(
+        self, threshold: float, refined: float | None
+    ) -> 'Settings':
+        """Return a copy with constant background thresholds.
+
+        One given for refined scores stays.
+        """
+        found = {'threshold': threshold, 'refined': refined}
+        given = {k: v for k, v in self.background.items() if v is not None}
         return replace(
-            self, background={**self.background, 'threshold': threshold}
+            self, background={**found, **given, 'threshold': threshold}
         )
 
     def build_cue(self) -> Any:
@@ -63,6 +71,15 @@ class Settings:
             ValueError: If its type or an argument is unknown or wrong.
         """
         return _build(CUES, f'{_WHERE}.background', self.background)
+
+    def file_checks(self) -> list[Callable[[str, tuple[int, int]], None]]:
+        """List what checks the files that belong to each image.
+
+        Each is called with an image's ID and size, and raises
+        :class:`mmrca.datasets.images.ImageError`.
+        """
+        parts = [self.build_cue(), *self.build_refinements()]
+        return [part.check for part in parts if hasattr(part, 'check')]
 
     def build_refinements(self) -> list[Any]:
         """Build the refinements in their order.

@@ -172,7 +172,7 @@ def test_masks_saliency_and_labels_lie_in_the_images_subfolders(tmp_path):
         ),
     )
     cue = SaliencyCue(str(tmp_path / 'saliency'))
-    (item,), errors = collect_inputs(data_infos(dataset), cue.check)
+    (item,), errors = collect_inputs(data_infos(dataset), [cue.check])
     assert not errors
     assert item.mask == tmp_path / 'masks/cats/b.png'
     score = cue(torch.zeros(1, 6, 8), item.img_id)

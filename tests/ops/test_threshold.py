@@ -14,6 +14,7 @@ from torch.testing import assert_close
 from mmrca.ops.cam import threshold_confusion
 from mmrca.ops.threshold import (
     absence_threshold,
+    carry_threshold,
     choose_threshold,
     colour_information,
     colour_threshold,
@@ -275,6 +276,38 @@ def test_no_floor_where_nothing_tells_one(normalization):
         (maps, [0 * m for m in maps]),  # no mistake
     ):
         assert absence_threshold(present, absent, normalization) == 0
+
+
+def slow_carry(threshold, before, after):
+    """Try each threshold; of equal ones take the nearest to the old."""
+    parts = len(before)
+    wanted = sum(before[round(threshold * parts) :]) / sum(before)
+    off = [abs(sum(after[k:]) / sum(after) - wanted) for k in range(parts)]
+    equal = [k for k in range(parts) if off[k] <= min(off) + 1e-9]
+    return min(equal, key=lambda k: abs(k - round(threshold * parts))) / parts
+
+
+COUNTS = st.lists(st.integers(0, 9), min_size=10, max_size=10).filter(any)
+
+
+@given(st.integers(0, 9), COUNTS, COUNTS)
+def test_a_carried_threshold_agrees_with_loops(part, before, after):
+    found = carry_threshold(
+        part / 10, torch.tensor(before), torch.tensor(after)
+    )
+    assert found == slow_carry(part / 10, before, after)
+
+
+@given(st.integers(0, 9), COUNTS)
+def test_unchanged_maps_keep_their_threshold(part, counts):
+    pixels = torch.tensor(counts)
+    assert carry_threshold(part / 10, pixels, pixels) == part / 10
+
+
+def test_maps_that_spread_want_a_higher_threshold():
+    before = torch.tensor([60.0, 20, 10, 10])
+    after = torch.tensor([40.0, 20, 20, 20])
+    assert carry_threshold(0.25, before, after) == 0.5
 
 
 @pytest.mark.parametrize(

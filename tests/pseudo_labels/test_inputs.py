@@ -44,7 +44,7 @@ def test_mask_and_saliency_come_along(turned):
     (turned / 'saliency').mkdir()
     Image.new('L', (10, 20), 51).save(turned / 'saliency/a.png')
     cue = SaliencyCue(str(turned / 'saliency'))
-    (item,), errors = collect_inputs(data_infos(build(turned)), cue.check)
+    (item,), errors = collect_inputs(data_infos(build(turned)), [cue.check])
     assert not errors
     np.testing.assert_array_equal(read_class_map(item.mask, 'mask'), labels)
     score = cue(torch.zeros(2, 20, 10), 'a')

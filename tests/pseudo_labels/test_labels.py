@@ -112,3 +112,10 @@ def test_refinements_see_the_image_in_rgb():
         labels = labeller(image, cams, 'a', (9, 8)).pixels
         assert labels.tolist() == expected.argmax(0).tolist()
         assert labels.tolist() != scores.argmax(0).tolist()
+
+
+def test_refined_scores_have_a_background_of_their_own():
+    nothing = dict(type='pixel_adaptive', iterations=0)
+    both = dict(CONSTANT, refined=0.97)
+    assert label(both).tolist() == label().tolist()
+    assert label(both, refinement=nothing).tolist() == [[0, 0, 2, 0, 0, 5]]

@@ -92,7 +92,7 @@ def test_a_calibration_is_kept_until_something_changes(place):
     make(place)
     path = Path(f'{place.checkpoint}.calibration.json')
     known = calibration(place)
-    known['background_threshold']['value'] = 0.77
+    known['background_threshold']['value'] = [0.77, None]
     path.write_text(json.dumps(known))
     labeller = PhotoLabeller(place.config, place.checkpoint)
     assert labeller.labeller.settings.background['threshold'] == 0.77
@@ -101,7 +101,7 @@ def test_a_calibration_is_kept_until_something_changes(place):
     text = (place.root / 'labels.txt').read_text()
     (place.root / 'labels.txt').write_text(text.replace('a 0', 'a 1'))
     make(place, overwrite=True)
-    assert calibration(place)['background_threshold']['value'] != 0.77
+    assert calibration(place)['background_threshold']['value'][0] != 0.77
     whole = calibration(place)
     path.write_text('{')
     make(place)
@@ -109,6 +109,38 @@ def test_a_calibration_is_kept_until_something_changes(place):
         calibration(place)['background_threshold']
         == whole['background_threshold']
     )
+
+
+class Brighter:
+    """A refinement after which more lies above any threshold."""
+
+    def __init__(self, power: float) -> None:
+        self.power = power
+
+    def __call__(self, image, scores, classes):
+        return torch.cat([scores[:1], scores[1:] ** self.power])
+
+
+def test_a_refinement_moves_the_threshold(place):
+    brighter = dict(type=f'{__name__}.Brighter', power=0.5)
+    place.write_config(background=AUTO, refinement=brighter)
+    result = make(place)
+    used = result['pseudo_label']['background']
+    before, after = used['threshold'], used['refined']
+    # Up to the width of a step: the same pixels are above both.
+    assert abs(after - before**0.5) <= 0.01
+    assert f'{before}, {after} after' in result['background_threshold']
+    # With another refinement it is chosen again.
+    place.write_config(background=AUTO, refinement=dict(brighter, power=1.0))
+    used = make(place, overwrite=True)['pseudo_label']['background']
+    assert used == dict(AUTO, threshold=before, refined=before)
+
+
+def test_a_refinement_that_weighs_the_background_keeps_the_threshold(place):
+    place.write_config(background=AUTO, refinement=dict(type='dense_crf'))
+    result = make(place)
+    assert result['pseudo_label']['background']['refined'] is None
+    assert 'after refinement' not in result['background_threshold']
 
 
 def test_images_of_one_colour_end_in_a_threshold_and_a_warning(place, capsys):
