@@ -13,7 +13,8 @@ import torch
 from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.model import update_init_info
+from mmengine.model import revert_sync_batchnorm, update_init_info
+from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -303,6 +304,29 @@ def load_classifier(config: Config, checkpoint: str) -> 'RCA':
         )
     _fold_batch_norms(model.eval())
     return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def load_network(config: Config, checkpoint: str) -> Any:
+    """Build a model of MMSegmentation and give it a checkpoint's weights.
+
+    Args:
+        config: With ``model``.
+        checkpoint: File written in training.
+
+    Returns:
+        The model in eval mode, on the GPU if there is one.
+
+    Raises:
+        ValueError: The checkpoint cannot be read, or lacks weights.
+    """
+    init_default_scope('mmseg')
+    network = MODELS.build(config.model).eval()
+    load_weights(
+        network, read_checkpoint(checkpoint)['state_dict'], checkpoint
+    )
+    if torch.cuda.is_available():
+        return network.cuda()
+    return revert_sync_batchnorm(network)
 
 
 @torch.no_grad()

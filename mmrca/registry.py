@@ -75,6 +75,7 @@ REFINEMENTS = Registry(
         'mmrca.pseudo_labels.dense_crf',
         'mmrca.pseudo_labels.pixel_adaptive',
         'mmrca.pseudo_labels.random_walk',
+        'mmrca.pseudo_labels.segmenter',
         'mmrca.pseudo_labels.segments',
     ],
 )

@@ -67,6 +67,16 @@ class Labeller:
             r.digest for r in self.refinements if hasattr(r, 'digest')
         ]
 
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Check the names of the classes, ``background`` first.
+
+        Raises:
+            ValueError: A refinement knows others.
+        """
+        for refine in self.refinements:
+            if hasattr(refine, 'check_classes'):
+                refine.check_classes(classes)
+
     def without_refinement(self) -> 'Labeller':
         """Return a copy that fuses the plain scores."""
         settings = replace(self.settings, refinement=None)

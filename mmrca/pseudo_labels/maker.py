@@ -185,6 +185,7 @@ def make_pseudo_labels(
             f'{threshold}{moved}, chosen without masks'
         )
     labeller = Labeller(settings, model.test_cfg.normalization)
+    labeller.check_classes(classes)
     recipe = _recipe(config, checkpoint, labeller, classes, thresholds)
     job = Job(
         labeller,

@@ -6,16 +6,15 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mmrca.checkpoint import file_digest, load_weights, read_checkpoint
+from mmrca.checkpoint import file_digest, load_network
 from mmrca.checks import Positive
 from mmrca.models.boundary_head import BoundaryHead
 from mmrca.ops.random_walk import path_affinity, random_walk
-from mmrca.registry import MODELS, REFINEMENTS
+from mmrca.registry import REFINEMENTS
 
 
 @REFINEMENTS.register_module(name='random_walk')
@@ -91,8 +90,4 @@ def _load(path: str, checkpoint: str) -> Any:
             f'config={path!r} is not of a boundary network: its '
             f'model.decode_head is {head!r}, not mmrca.BoundaryHead'
         )
-    init_default_scope('mmseg')
-    network = MODELS.build(config.model).eval()
-    weights = read_checkpoint(checkpoint)['state_dict']
-    load_weights(network, weights, checkpoint)
-    return network.to('cuda' if torch.cuda.is_available() else 'cpu')
+    return load_network(config, checkpoint)
