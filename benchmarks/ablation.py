@@ -10,7 +10,7 @@ redo a row's seed delete ROW/SEED in the work dir. Rows that differ in the
 prototype CAM only share their training. A training on the drawn images takes
 some minutes on two idle cores, one on the photographs more. The rows of
 ``SETS`` are the recipes for own images on the data sets in the folder
-``SIX_SETS``: SET/JPEGImages, SegmentationClass, labels.
+``SIX_SETS``, each laid out as docs/own_images.md says, with masks.
 
 The figures are those of tools/make_pseudo_labels.py for the training images:
 mIoU of the CAMs at the config's threshold and at the one that masks would
@@ -54,8 +54,7 @@ class Row(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """All options, as they stand on the command line."""
-        data = OWN if self.data else ()
-        return ['--cfg-options', *data, *self.options]
+        return ['--cfg-options', *self.options]
 
 
 PHOTOS = '_mobilenet-v2_8e_voc20-mini'
@@ -163,14 +162,6 @@ SETS = {
     'msrc21': 21,
     'voc12_animals': 11,
 }
-TRAIN, VAL = (f'{split}_dataloader.dataset' for split in ('train', 'val'))
-OWN = (
-    f'{TRAIN}.ann_file=labels/train_cls.txt',
-    f'{TRAIN}.data_prefix.img_path=JPEGImages',
-    f'{TRAIN}.data_prefix.seg_map_path=SegmentationClass',
-    f'{VAL}.ann_file=labels/val_cls.txt',
-    f'{VAL}.data_prefix.img_path=JPEGImages',
-)
 ROWS |= {
     f'{name}-{method}': Row(
         f'{method}_efficientnet-lite0_custom', data=name, epochs=epochs
