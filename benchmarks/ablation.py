@@ -243,7 +243,7 @@ def with_map(row: Row, seed: int, checkpoint: Path, folder: Path) -> Path:
         return target
     call(
         folder / 'map.log',
-        REPO / 'benchmarks' / 'prototype_cam.py',
+        REPO / 'tools' / 'fill_prototypes.py',
         config_file(row),
         checkpoint,
         target,

@@ -5,8 +5,9 @@ feature of one image's region. Its kind is its class, or L for the background.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -30,12 +31,17 @@ _BATCH_SIZE = 8
 _WAITING = 64
 # Rows between two looks for kinds that have too many.
 _FRESH = 4096
+# Of a drawn label: cells of a kind that are taken at most, and the share of
+# a cell's pixels that is too little.
+_CELLS = 30
+_LEAST = 0.1
 
 
 class _Image(NamedTuple):
     number: int
     pixels: np.ndarray
     classes: Sequence[int]
+    drawn: np.ndarray | None
 
 
 @dataclass
@@ -46,8 +52,9 @@ class Rows:
         rows: float32 [R, D] of length 1.
         kinds: [R], 0..L.
         images: [R], the image of each.
-        draws: [R], a random number of each. Of too many rows those with the
-            lowest are kept, on whatever process they are.
+        draws: [R], a random number of each, below 0 for rows of a drawn
+            label. Of too many rows those with the lowest are kept, on
+            whatever process they are.
     """
 
     rows: Tensor
@@ -83,6 +90,7 @@ def fill(
     rounds: int = 2,
     seed: int = 0,
     limit: int = 2000,
+    corrections: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> None:
     """Make the prototypes of all images, without augmentation.
 
@@ -105,6 +113,9 @@ def fill(
         seed: Of K-means, and of the rows that are kept.
         limit: Rows of a class, and of the background, that are kept at most;
             more are drawn from at random. Bounds the memory.
+        corrections: Labels that somebody drew, uint8 [H, W] each, by the
+            image's number. The rows of these images are cells of the label,
+            and weigh as much as those of all other images.
 
     Raises:
         ValueError: No image has a region.
@@ -113,7 +124,9 @@ def fill(
     model.prototype_cam.filled.fill_(False)
     for number in range(1, rounds + 1):
         print_log(f'Prototype CAM: round {number} of {rounds}', 'current')
-        _fill_once(model, dataset, region, background, seed, limit)
+        _fill_once(
+            model, dataset, region, background, seed, limit, corrections
+        )
 
 
 def _fill_once(
@@ -123,13 +136,14 @@ def _fill_once(
     background: float,
     seed: int,
     limit: int,
+    drawn: Mapping[int, np.ndarray],
 ) -> None:
     rank, world = get_dist_info()
     own = range(rank, len(dataset), world)
-    rows, counts = collect_rows(
-        model, dataset, own, region, background, seed, limit
+    collected, counts = collect_rows(
+        model, dataset, own, region, background, seed, limit, drawn
     )
-    shares = all_gather_object((counts, rows.rows.shape[1]))
+    shares = all_gather_object((counts, collected.rows.shape[1]))
     counts = torch.stack([count for count, _ in shares]).sum(dim=0)
     _report(counts.tolist(), len(dataset), dataset.metainfo['classes'][1:])
     prototype_cam = model.prototype_cam
@@ -139,18 +153,34 @@ def _fill_once(
         buffer.zero_()
     for kind in range(len(counts)):
         # One kind at a time: all rows of all processes would be too much.
-        found = _join(all_gather_object(rows[rows.kinds == kind]))
+        found = _join(all_gather_object(collected[collected.kinds == kind]))
         if kind % world == rank:
             found = found.lowest(limit)
-            order = found.images.argsort(stable=True)
+            rows = weighed(found[found.images.argsort(stable=True)])
             generator = Generator().manual_seed(seed * len(counts) + kind)
-            _cluster(prototype_cam, kind, found.rows[order], generator)
+            _cluster(prototype_cam, kind, rows, generator)
     for buffer in prototype_cam.buffers():
         # Others' kinds are 0 here. Not all backends add booleans.
         total = buffer.to(torch.float32)
         all_reduce(total)
         buffer.copy_(total)
     prototype_cam.filled.fill_(True)
+
+
+def weighed(found: Rows) -> Tensor:
+    """Repeat rows of drawn labels until they are as many as the others.
+
+    Args:
+        found: Of one kind.
+
+    Returns:
+        [R', D].
+    """
+    drawn = found.draws < 0
+    others = found.rows[~drawn]
+    rows = found.rows[drawn]
+    times = max(1, round(len(others) / max(1, len(rows))))
+    return torch.cat([others, rows.repeat(times, 1)])
 
 
 def collect_rows(
@@ -161,6 +191,7 @@ def collect_rows(
     background: float = 0.1,
     seed: int = 0,
     limit: int = 2000,
+    drawn: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> tuple[Rows, Tensor]:
     """Compute the rows of some images.
 
@@ -172,6 +203,7 @@ def collect_rows(
         background: As :func:`fill`.
         seed: Of the rows that are kept.
         limit: As :func:`fill`.
+        drawn: As ``corrections`` of :func:`fill`.
 
     Returns:
         The rows that are kept, and how many there were of each kind [L + 1].
@@ -183,7 +215,8 @@ def collect_rows(
     counts = torch.zeros(model.num_classes + 1).long()
     done = fresh = 0
     size = _BATCH_SIZE if next(model.parameters()).is_cuda else 1
-    for batch in _batches(dataset, indices, size, model.test_cfg.max_side):
+    side = model.test_cfg.max_side
+    for batch in _batches(dataset, indices, size, side, drawn):
         parts.append(_batch_rows(model, batch, region, background, seed))
         counts += parts[-1].kinds.bincount(minlength=len(counts))
         fresh += len(parts[-1].kinds)
@@ -204,6 +237,7 @@ def _batches(
     indices: Sequence[int],
     size: int,
     max_side: int,
+    drawn: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> Iterator[list[_Image]]:
     """Yield at most ``size`` images of one shape together."""
     groups: dict[tuple, list[_Image]] = defaultdict(list)
@@ -211,7 +245,8 @@ def _batches(
         info = dataset.get_data_info(index)
         pixels = load_image(info['img_path'], max_side)
         group = groups[pixels.shape]
-        group.append(_Image(index, pixels, info['gt_label']))
+        label = drawn.get(index)
+        group.append(_Image(index, pixels, info['gt_label'], label))
         if len(group) == size:
             yield groups.pop(pixels.shape)
         elif sum(map(len, groups.values())) > _WAITING:
@@ -249,8 +284,9 @@ def _batch_rows(
         cam, present | normal, everywhere, region, background
     )
     _, rest = confident_masks(cam, present, everywhere, region, background)
+    features = prototype_cam.features(stages)
     rows, exists = region_embeddings(
-        prototype_cam.features(stages),
+        features,
         torch.cat([masks, rest[:, None]], dim=1),
     )
     image, kind = exists.nonzero().unbind(1)
@@ -265,7 +301,41 @@ def _batch_rows(
         ]
     )
     draw = torch.from_numpy(draws)[exists.cpu()]
-    return Rows(rows, kind.cpu(), number[image.cpu()], draw)
+    found = Rows(rows, kind.cpu(), number[image.cpu()], draw)
+    drawn = [i for i, one in enumerate(batch) if one.drawn is not None]
+    if not drawn:
+        return found
+    certain = [
+        _drawn_rows(features[i], batch[i], model.num_classes, seed)
+        for i in drawn
+    ]
+    others = ~torch.isin(found.images, number[drawn])
+    return _join([found[others], *certain])
+
+
+def _drawn_rows(
+    features: Tensor, image: _Image, num_classes: int, seed: int
+) -> Rows:
+    """Take cells of each kind of a drawn label: features [D, h, w]."""
+    assert image.drawn is not None
+    _, height, width = features.shape
+    label = torch.from_numpy(image.drawn)
+    values = [*range(1, num_classes + 1), 0]
+    rng = np.random.default_rng([seed, image.number])
+    cells = F.normalize(features.flatten(1), dim=0).T.cpu()
+    rows, kinds = [cells[:0]], []
+    for kind, value in enumerate(values):
+        there = (label == value).float()[None]
+        share = F.adaptive_avg_pool2d(there, (height, width)).flatten()
+        # An object smaller than a cell has its best one.
+        least = min(0.5, float(share.max()))
+        (index,) = ((share >= least) & (share > _LEAST)).nonzero(as_tuple=True)
+        chosen = torch.from_numpy(rng.permutation(index.numpy())[:_CELLS])
+        rows.append(cells[chosen])
+        kinds += [kind] * len(chosen)
+    draws = torch.from_numpy(rng.random(len(kinds))) - 1
+    numbers = torch.full((len(kinds),), image.number)
+    return Rows(torch.cat(rows), torch.tensor(kinds).long(), numbers, draws)
 
 
 def _report(counts: list[int], images: int, classes: Sequence[str]) -> None:
