@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,22 @@ def same_random_state():
 def same_environment() -> Iterator[None]:
     """A test that runs a tool leaves no variable behind."""
     with patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture(scope='module', autouse=True)
+def what_is_imported_is_no_garbage():
+    """Each data set of mmengine has all objects searched for garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def configs_are_written_as_they_come() -> Iterator[None]:
+    """A Runner writes its config often; yapf takes longer than a training."""
+    with patch(
+        'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)
+    ):
         yield
 
 
