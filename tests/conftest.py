@@ -40,7 +40,8 @@ def what_is_imported_is_no_garbage():
 def configs_are_written_as_they_come() -> Iterator[None]:
     """A Runner writes its config often; yapf takes longer than a training."""
     with patch(
-        'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)
+        'yapf.yapflib.yapf_api.FormatCode',
+        lambda text, **_: (f'{text}\n', True),
     ):
         yield
 
