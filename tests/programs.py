@@ -2,7 +2,7 @@
 
 A new interpreter takes seconds to import torch and MMSegmentation. The fork
 server does so once; each program is a process of its own, and imports mmrca
-itself. At least one test of each tool starts a new interpreter nevertheless.
+itself. Some tests start new interpreters nevertheless, most of them slow ones.
 """
 
 import gc
@@ -17,6 +17,9 @@ from subprocess import CompletedProcess
 
 import torch
 
+# mmengine looks for a GPU when it is imported; this way, a fork can still use
+# what it finds.
+os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
 FORKS = multiprocessing.get_context('forkserver')
 FORKS.set_forkserver_preload(
     [
