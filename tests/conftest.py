@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -14,6 +15,7 @@ import mmrca  # noqa: F401
 
 # The tensors are tiny; a second thread costs more than it brings.
 torch.set_num_threads(1)
+FROZEN: set[str] = set()  # the modules that the garbage collector leaves out
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +31,13 @@ def same_environment() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope='module', autouse=True)
+@pytest.fixture(autouse=True)
 def what_is_imported_is_no_garbage():
-    """Each data set of mmengine has all objects searched for garbage."""
-    gc.collect()
-    gc.freeze()
+    """mmengine searches all objects for garbage at each data set."""
+    if len(sys.modules) > len(FROZEN) + 20:
+        FROZEN.update(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope='session', autouse=True)
