@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 REQUIREMENTS := requirements/pinned.txt requirements/headless.txt
 ARGS ?=
 
-.PHONY: help env demo test test-slow test-all gpu bench docs lint format clean
+.PHONY: help env demo test test-slow test-all coverage gpu bench docs lint
+.PHONY: format lock clean
 
 help:
 	@echo 'make env        make $(VENV) (about 3 minutes the first time)'
@@ -15,11 +16,13 @@ help:
 	@echo 'make test       the test suite, without slow and real-data tests'
 	@echo 'make test-slow  only the slow and real-data tests (VOC20_MINI=DIR)'
 	@echo 'make test-all   both'
+	@echo 'make coverage   make test, then the lines and branches it left out'
 	@echo 'make gpu        tests and ratios on a GPU, in work_dirs/gpu'
 	@echo 'make bench      speed beside other tools, for docs/benchmarks.md'
 	@echo 'make docs       the documentation site, in site'
 	@echo 'make lint       style, formatting and type checks'
 	@echo 'make format     let ruff fix style and formatting'
+	@echo 'make lock       requirements/lock.txt from the other two'
 	@echo 'make clean      remove $(VENV) and everything built'
 	@echo
 	@echo 'PYTHON=... picks the interpreter (3.11 or newer), VENV=... the'
@@ -51,6 +54,10 @@ test-slow: $(READY)
 
 test-all: test test-slow
 
+coverage: $(READY)
+	$(BIN)/python -m pip install --quiet pytest-cov==7.1.0
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --timeout 600 --cov $(ARGS)
+
 gpu: $(READY)
 	$(BIN)/python -m benchmarks.bench --device cuda --out work_dirs/gpu/summary.json
 	$(BIN)/python -m pytest -m gpu $(ARGS)
@@ -71,6 +78,12 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# It has the headless build of OpenCV in place of the other from the start.
+lock: $(READY)
+	$(BIN)/python -m pip install --quiet uv==0.13.9
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-package opencv-python $(REQUIREMENTS) -o requirements/lock.txt
+
 clean:
 	rm -rf $(VENV) build dist site *.egg-info mmrca/.mim
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

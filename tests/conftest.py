@@ -1,6 +1,8 @@
 """What all tests share."""
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -13,6 +15,7 @@ import mmrca  # noqa: F401
 
 # The tensors are tiny; a second thread costs more than it brings.
 torch.set_num_threads(1)
+FROZEN: set[str] = set()  # the modules that the garbage collector leaves out
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +28,25 @@ def same_random_state():
 def same_environment() -> Iterator[None]:
     """A test that runs a tool leaves no variable behind."""
     with patch.dict(os.environ):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def what_is_imported_is_no_garbage():
+    """mmengine searches all objects for garbage at each data set."""
+    if len(sys.modules) > len(FROZEN) + 20:
+        FROZEN.update(sys.modules)
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def configs_are_written_as_they_come() -> Iterator[None]:
+    """A Runner writes its config often; yapf takes longer than a training."""
+    with patch(
+        'yapf.yapflib.yapf_api.FormatCode',
+        lambda text, **_: (f'{text}\n', True),
+    ):
         yield
 
 

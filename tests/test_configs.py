@@ -222,8 +222,6 @@ def test_two_iterations(path, place, monkeypatch):
     monkeypatch.chdir(place)
     for name in ('TOY_DATA', 'VOC20_MINI', 'LABEL_DIR'):
         monkeypatch.delenv(name, raising=False)
-    # Runner logs the config, which takes yapf longer than the training.
-    monkeypatch.setattr(Config, 'pretty_text', '')
     runner = tiny.runner(shrink(Config.fromfile(path)))
     if runner.cfg.model.get('prototype_cam'):
         runner.register_hook(OpposedMaps())

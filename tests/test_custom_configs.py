@@ -211,11 +211,10 @@ def short(config: Config, root: Path) -> Config:
     ],
 )
 def test_a_shortened_training_of_five_images_is_whole(
-    own, tmp_path, monkeypatch, name, masks
+    own, tmp_path, name, masks
 ):
     if masks:
         write_masks(own / 'masks')
-    monkeypatch.setattr(Config, 'pretty_text', '')
     config = short(load(name), tmp_path)
     config.train_cfg.max_epochs = 4
     runner = tiny.runner(config)
@@ -241,7 +240,6 @@ def test_the_segmenter_uses_masks_that_are_there(
     monkeypatch.setenv('LABEL_DIR', str(own / 'labels_made'))
     if masks:
         write_masks(own / 'masks')
-    monkeypatch.setattr(Config, 'pretty_text', '')
     name = 'deeplabv3plus_efficientnet-lite0_custom'
     config = short(load(name), tmp_path)
     config.train_cfg.update(max_iters=2, val_interval=2)
@@ -258,7 +256,6 @@ def test_the_boundary_network_trains_on_sure_labels(
 ):
     write_masks(own / 'labels_made')
     monkeypatch.setenv('LABEL_DIR', str(own / 'labels_made'))
-    monkeypatch.setattr(Config, 'pretty_text', '')
     config = short(load('boundary_efficientnet-lite0_custom'), tmp_path)
     config.train_cfg.update(max_iters=2, val_interval=2)
     config.train_dataloader.batch_size = 2

@@ -76,9 +76,19 @@ def test_the_configuration_page_has_every_registered_class():
     assert registered <= listed
 
 
+def versions(name: str) -> dict[str, str]:
+    text = (REPO / 'requirements' / name).read_text()
+    return dict(re.findall(r'^([\w.-]+)==([\w.]+)', text, re.M))
+
+
+def test_the_lock_file_has_the_pinned_versions():
+    pinned = versions('pinned.txt') | versions('headless.txt')
+    del pinned['opencv-python']
+    assert pinned.items() <= versions('lock.txt').items()
+
+
 def test_pre_commit_has_the_pinned_versions():
-    text = (REPO / 'requirements/pinned.txt').read_text()
-    pinned = dict(re.findall('^(.+)==(.+)$', text, re.M))
+    pinned = versions('pinned.txt')
     config = yaml.safe_load((REPO / '.pre-commit-config.yaml').read_text())
     (local,) = config['repos']
     for hook in local['hooks']:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from tests import tiny
+from tests import programs, tiny
 from tests.models.test_rca import batch, build
 
 pytestmark = pytest.mark.timeout(600)
@@ -52,9 +52,7 @@ def process(rank: int, world: int, config, folder: str) -> None:
 def test_losses_and_gradients_do_not_depend_on_processes(tmp_path, world):
     config = tiny.config(tiny.write_images(tmp_path, [[0]])).model
     alone = one_step(config, LABELS, 0, 1)
-    torch.multiprocessing.spawn(
-        process, (world, config, str(tmp_path)), nprocs=world
-    )
+    programs.spawn(process, (world, config, str(tmp_path)), world)
     shares = [torch.load(tmp_path / f'{r}.pth') for r in range(world)]
     # Every process writes the regions of all.
     for share in shares:
@@ -73,18 +71,21 @@ def train(repo: Path, config: Path, work_dir: Path, world: int) -> dict:
     tool = [str(repo / 'tools/train.py'), str(config)]
     tool += ['--work-dir', str(work_dir)]
     tool += ['--cfg-options', f'train_dataloader.batch_size={4 // world}']
-    start = [sys.executable]
-    if world > 1:
-        start += ['-m', 'torch.distributed.run', '--standalone']
-        start += ['--nproc-per-node', str(world)]
-        tool += ['--launcher', 'pytorch']
-    done = subprocess.run(
-        start + tool,
-        env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(repo)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    variables = dict(OMP_NUM_THREADS='1', PYTHONPATH=str(repo))
+    if world == 1:
+        done = programs.run(*tool, **variables)
+    else:
+        done = subprocess.run(
+            [
+                *(sys.executable, '-m', 'torch.distributed.run'),
+                *('--standalone', '--nproc-per-node', str(world)),
+                *(*tool, '--launcher', 'pytorch'),
+            ],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return torch.load(work_dir / 'epoch_2.pth', weights_only=False)
 

@@ -263,6 +263,25 @@ def test_what_images_without_the_class_show_too_is_background(leaf):
         assert found == pytest.approx(leaf, abs=0.011)
 
 
+@pytest.mark.parametrize(
+    ('normalization', 'expected'), [('class', 0.5), ('image', 0.125)]
+)
+def test_what_a_floor_is_a_share_of(normalization, expected):
+    high = torch.linspace(0, 1, 12).view(1, 3, 4)
+    present = [torch.cat([high, high / 4]), torch.zeros(2, 3, 4)]
+    absent = [torch.full((1, 3, 4), 0.125)]
+    # A map or an image of zeros has no peak.
+    found = absence_threshold(present, absent, normalization, 8)
+    assert found == expected
+
+
+def test_a_quarter_may_be_mistaken():
+    present = [torch.tensor([0.375] * 4 + [1.0] * 4).view(1, 2, 4)]
+    absent = [torch.tensor([0.375] * 7 + [0.6]).view(1, 2, 4)]
+    assert absence_threshold(present, absent, 'class', 4) == 0.5
+    assert absence_threshold(present, absent, 'class') == 0.38
+
+
 @pytest.mark.parametrize('normalization', ['class', 'image'])
 def test_no_floor_where_nothing_tells_one(normalization):
     maps, none = random_maps(0, 4), torch.zeros(0, 3, 4)

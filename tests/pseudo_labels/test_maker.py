@@ -21,6 +21,7 @@ from mmrca.pseudo_labels import manifest
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.maker import make_pseudo_labels, same_size_batches
 from mmrca.registry import CUES, MODELS
+from tests import programs
 from tests.place import LABELS, SIZES, Place, model_config, read, save_model
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_pseudo_labels.py'
@@ -166,13 +167,16 @@ def test_two_workers_make_the_same_as_none(place, refinement):
     assert partly['written'] == 3
 
 
-def launch(place, processes, *more):
+def launch(place, processes, torchrun):
+    command = [TOOL, *place.args(), '--launcher', 'pytorch']
+    if not torchrun:
+        return programs.run(*command, processes=processes)
     return subprocess.run(
         [
             *(sys.executable, '-m', 'torch.distributed.run'),
             *('--nproc-per-node', str(processes), '--master-port', '0'),
             *('--rdzv-backend', 'c10d', '--rdzv-endpoint', 'localhost:0'),
-            *(TOOL, *place.args(), '--launcher', 'pytorch', *more),
+            *command,
         ],
         capture_output=True,
         text=True,
@@ -181,10 +185,17 @@ def launch(place, processes, *more):
     )
 
 
-@pytest.mark.parametrize('processes', [2, 3])
-def test_processes_share_the_images(place, processes):
+@pytest.mark.parametrize(
+    ('processes', 'torchrun'),
+    [
+        (2, False),
+        (3, False),
+        pytest.param(2, True, marks=pytest.mark.slow),
+    ],
+)
+def test_processes_share_the_images(place, processes, torchrun):
     alone = make(place, workers=0)
-    done = launch(place, processes)
+    done = launch(place, processes, torchrun)
     assert done.returncode == 0, done.stderr
     assert contents(place.out) == contents(place.root / 'labels')
     result = place.result()

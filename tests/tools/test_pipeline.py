@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests import programs
+
 pytestmark = pytest.mark.timeout(600)
 SMALL = ['--train', 12, '--val', 4]
 INFER = """
@@ -36,8 +38,7 @@ print('mmrca' if any(n.startswith('mmrca.') for n in sys.modules) else 'stock')
 def pipeline(repo, tmp_path_factory):
     """Walk the pipeline; return its folder and what each command printed."""
     root = tmp_path_factory.mktemp('pipeline')
-    environment = dict(
-        os.environ,
+    variables = dict(
         OMP_NUM_THREADS='1',
         TOY_DATA=str(root / 'data'),
         LABEL_DIR=str(root / 'labels'),
@@ -45,15 +46,10 @@ def pipeline(repo, tmp_path_factory):
     )
     printed = {}
 
-    def call(name: str, *arguments: object) -> None:
-        done = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=repo,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def call(name: str, *command: object) -> None:
+        keep(name, programs.run(*command, cwd=repo, **variables))
+
+    def keep(name: str, done: subprocess.CompletedProcess) -> None:
         assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
         printed[name] = done.stdout
 
@@ -82,14 +78,20 @@ def pipeline(repo, tmp_path_factory):
         root / 'test',
     )
     image = next((root / 'data' / 'JPEGImages').glob('val*'))
-    call(
-        'infer',
-        '-c',
-        INFER,
-        root / 'seg' / 'deeplabv3plus_r18_toy.py',
-        root / 'seg' / 'iter_2.pth',
-        image,
+    inferred = subprocess.run(
+        [
+            *(sys.executable, '-c', INFER),
+            root / 'seg' / 'deeplabv3plus_r18_toy.py',
+            root / 'seg' / 'iter_2.pth',
+            image,
+        ],
+        cwd=repo,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    keep('infer', inferred)
     printed['image'] = image
     return root, printed
 

@@ -1,13 +1,10 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 
-from tests import tiny
+from tests import programs, tiny
 from tests.ops import references as ref
 
 LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [0], [1], [2]]
@@ -388,15 +385,10 @@ def test_a_killed_training_ends_as_an_unbroken_one(data, repo, by_epoch):
     broken.custom_imports = dict(imports=['killer'])
     broken.custom_hooks = [dict(type='KillOnce')]
     broken.dump(data / 'config.py')
-    tool = [sys.executable, str(repo / 'tools/train.py'), 'config.py']
-    env = os.environ | dict(OMP_NUM_THREADS='1', PYTHONPATH=f'{repo}:{data}')
+    tool = [repo / 'tools/train.py', 'config.py', '--work-dir', 'broken']
+    path = f'{repo}:{data}'
     codes = [
-        subprocess.run(
-            [*tool, '--work-dir', 'broken', '--resume'],
-            cwd=data,
-            env=env,
-            check=False,
-        ).returncode
+        programs.run(*tool, '--resume', cwd=data, PYTHONPATH=path).returncode
         for _ in range(2)
     ]
     assert codes == [-9, 0]

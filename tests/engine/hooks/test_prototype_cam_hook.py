@@ -17,7 +17,7 @@ from mmrca.inference import infer_cams
 from mmrca.models.prototype_cam import PrototypeCAM
 from mmrca.ops.kmeans import kmeans
 from mmrca.registry import DATASETS
-from tests import tiny
+from tests import programs, tiny
 from tests.models.test_processes import train as train_by_tool
 from tests.models.test_rca import build
 from tests.ops import references as ref
@@ -442,9 +442,7 @@ def filled(cfg) -> dict:
 def test_processes_share_the_images(tmp_path, world, labels):
     cfg = config(tiny.write_images(tmp_path, labels))
     alone = filled(cfg)
-    torch.multiprocessing.spawn(
-        process, (world, cfg, str(tmp_path)), nprocs=world
-    )
+    programs.spawn(process, (world, cfg, str(tmp_path)), world)
     for rank in range(world):
         state = torch.load(tmp_path / f'{rank}.pth')
         for name, value in alone.items():
