@@ -16,6 +16,7 @@ from mmrca.checks import first_few
 from mmrca.pseudo_labels.writer import read_stamp
 
 NAME = 'manifest.json'
+_THRESHOLDS = 'class_thresholds'
 
 
 class Notes(TypedDict):
@@ -133,7 +134,8 @@ def _make_room(claim: Claim, notes: Notes) -> None:
         made = differences(earlier, recipe) if earlier else 'no manifest'
         edited = [p for p in there if what == 'labels' and not read_stamp(p)]
         also = (
-            f', {len(edited)} of them without our stamp, such as {edited[0]}'
+            f', {len(edited)} of them edited or made elsewhere, such as '
+            f'{edited[0]}'
             if edited
             else ''
         )
@@ -167,11 +169,16 @@ def _check(claim: Claim) -> None:
     held = sum(
         1 for path in files[:1] for _ in folder.rglob(f'*{path.suffix}')
     )
-    if earlier not in (None, recipe) and held:
-        changes = differences(earlier, recipe)
-        raise ValueError(
-            f'{folder} holds {held} {what} made with {changes}; {remedy}'
-        )
+    if earlier in (None, recipe) or not held:
+        return
+    made = f'made with {differences(earlier, recipe)};'
+    # Thresholds are what tells photos of --photos from the data set's images.
+    photos = [_THRESHOLDS in found for found in (earlier, recipe)]
+    if photos == [True, False]:
+        made = 'of photos whose classes were predicted: give --photos DIR, or'
+    if photos == [False, True]:
+        made = 'of images whose classes were known: leave --photos out, or'
+    raise ValueError(f'{folder} holds {held} {what} {made} {remedy}')
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
