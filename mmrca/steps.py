@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mmrca.atomic_write import write_json
-from mmrca.cli import load_config
+from mmrca.cli import load_config, parse_options
 from mmrca.launch import die_with_parent
+from mmrca.progress import NOTE
 
 _PACKAGE = Path(__file__).parent
 _CHECKOUT = (_PACKAGE.parent / 'tools' / 'train.py').is_file()
@@ -43,6 +44,8 @@ class Step(NamedTuple):
         work_dir: Where a training leaves ``last_checkpoint``;
             ``last.pth`` beside it then stands for that file.
         epochs: Of a training by epochs, for its progress.
+        labels: Folder of labels that it learns from. People correct them:
+            after that the step is taken again, and those after it.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Step(NamedTuple):
     made_with: str = ''
     work_dir: Path | None = None
     epochs: int = 1
+    labels: Path | None = None
 
     def __str__(self) -> str:
         """Write the command as a user would type it."""
@@ -78,13 +82,13 @@ def classifier_steps(
     Raises:
         ValueError: It is not the config of a classifier.
     """
-    loaded = load_config(config)
+    loaded = load_config(config, parse_options(options))
     if 'pseudo_label' not in loaded:
         raise ValueError(
             f'{config} has no pseudo_label, so it is not the config of a '
             'classifier; a segmenter is named by --segmenter'
         )
-    made_with = config_digest(loaded)
+    made_with = config_digest(loaded) + _list_digest(loaded)
     folder = root / 'classifier'
     more = ['--cfg-options', *options] if options else []
     train: list[str | Path] = [TOOLS / 'train.py', config]
@@ -111,13 +115,14 @@ def take_all(steps: Sequence[Step], root: Path, quiet: bool = False) -> None:
 
     A step is done when ``NAME.done`` says so, with the same command, the same
     ``made_with`` and the same steps before it. The command of a step that was
-    cut is given again: the tools go on by themselves.
+    cut is given again: the tools go on by themselves. Where nothing but the
+    ``labels`` changed, the step starts anew; what it left is kept beside.
 
     Args:
         steps: The steps.
         root: Folder of their marks.
-        quiet: Show a progress bar, and keep the output in ``NAME.log``, in
-            place of commands and output.
+        quiet: Show a progress bar and the tools' notes, and keep the output
+            in ``NAME.log``, in place of commands and output.
 
     Raises:
         ValueError: A step fails, or was done otherwise.
@@ -131,6 +136,10 @@ def take_all(steps: Sequence[Step], root: Path, quiet: bool = False) -> None:
             'made_with': step.made_with,
             'after': before,
         }
+        if step.labels:
+            wanted['labels'] = folder_digest(step.labels)
+            if _changes(mark, wanted) == ['labels']:
+                _start_anew(steps[number - 1 :], root)
         head = f'[{number}/{len(steps)}] {step.says}'
         if _is_done(mark, wanted, step):
             print(f'{head}: done before', flush=True)
@@ -159,6 +168,15 @@ def config_digest(config: Config) -> str:
     return digest(json.dumps(content, sort_keys=True, default=str))
 
 
+def _list_digest(config: Config) -> str:
+    """Shorten the label list of the training images, if it is a file."""
+    dataset = config.get('train_dataloader', {}).get('dataset', {})
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    path = Path(dataset.get('data_root') or '', dataset.get('ann_file') or '')
+    return digest(path.read_bytes().hex()) if path.is_file() else ''
+
+
 def link_checkpoint(work_dir: Path) -> Path:
     """Give the last checkpoint a name that does not hold the schedule."""
     link = work_dir / 'last.pth'
@@ -168,21 +186,68 @@ def link_checkpoint(work_dir: Path) -> Path:
     return link
 
 
-def _is_done(mark: Path, wanted: dict, step: Step) -> bool:
+def folder_digest(folder: Path) -> str:
+    """Shorten the PNGs of a folder to 16 characters that change with them."""
+    content = hashlib.sha256()
+    for path in sorted(folder.rglob('*.png')):
+        pixels = hashlib.sha256(path.read_bytes()).hexdigest()
+        content.update(f'{path.relative_to(folder)} {pixels}\n'.encode())
+    return content.hexdigest()[:16]
+
+
+def _changes(mark: Path, wanted: dict) -> list[str]:
+    """Name what differs from when the step was done; [] if it was not."""
     if not mark.exists():
-        return False
+        return []
     found = json.loads(mark.read_text())
-    changed = [key for key in wanted if found.get(key) != wanted[key]]
-    if not changed:
-        return True
+    return [key for key in wanted if found.get(key) != wanted[key]]
+
+
+def _start_anew(steps: Sequence[Step], root: Path) -> None:
+    """Keep what the first step left, and forget that the steps were done."""
+    step, kept = steps[0], ''
+    if step.work_dir and step.work_dir.exists():
+        number = 1
+        while (aside := Path(f'{step.work_dir}_{number}')).exists():
+            number += 1
+        step.work_dir.rename(aside)
+        kept = f'; what it left is now in {aside}'
+    # The first mark last: killed before, this is done again.
+    for done in reversed(steps):
+        (root / f'{done.name}.done').unlink(missing_ok=True)
+    print(
+        f'{step.labels} has changed since step {step.name} was done, so it '
+        f'is done again{kept}',
+        flush=True,
+    )
+
+
+def _is_done(mark: Path, wanted: dict, step: Step) -> bool:
+    changes = _changes(mark, wanted)
+    if not changes:
+        return mark.exists()
+    found = json.loads(mark.read_text())
     why = {
-        'command': f'by another command, {found.get("command")}',
+        'command': f'with {_differences(found["command"], str(step))}',
         'made_with': 'with other settings or data',
         'after': 'before an earlier step was done again',
-    }[changed[0]]
+    }[changes[0]]
+    made = step.work_dir or 'what the step made'
     raise ValueError(
         f'step {step.name} was done {why}; give another folder in place of '
-        f'{mark.parent}, or delete {mark} and what the step made'
+        f'{mark.parent}, or delete {mark} and {made}'
+    )
+
+
+def _differences(before: str, now: str) -> str:
+    """Say in which words two commands differ."""
+    old, new = shlex.split(before), shlex.split(now)
+    gone = [word for word in old if word not in new]
+    come = [word for word in new if word not in old]
+    if not gone + come:
+        return 'the same words in another order'
+    return f'{shlex.join(gone) or "nothing"} where there is now ' + (
+        shlex.join(come) or 'nothing'
     )
 
 
@@ -240,7 +305,9 @@ class _Shown:
         self.task = bar.add_task(head, total=None) if bar else None
 
     def line(self, line: str, epochs: int) -> None:
-        """Look how far a tool is."""
+        """Show a tool's note, or how far it is."""
+        if line.startswith(NOTE):
+            print(line.rstrip(), flush=True)
         found = how_far(line, epochs)
         if not found:
             return

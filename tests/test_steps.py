@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mmrca import steps
-from mmrca.steps import Step, how_far, take_all
+from mmrca.steps import Step, classifier_steps, how_far, take_all
+from tests import tiny
 
 
 def writes(name: str, folder: Path, **more) -> Step:
@@ -49,6 +50,73 @@ def test_a_step_that_was_done_otherwise_is_named(tmp_path, changes):
     assert (tmp_path / 'out').read_text() == 'a'
 
 
+def test_a_long_command_is_told_by_the_words_that_differ(tmp_path):
+    step = Step('a', 'pass', ['-c', 'pass', '--name', 'x', 'epochs=1'])
+    take_all([step], tmp_path)
+    other = step._replace(command=['-c', 'pass', '--name', 'x', 'epochs=2'])
+    with pytest.raises(ValueError, match='step a was done') as error:
+        take_all([other], tmp_path)
+    said = str(error.value)
+    assert 'epochs=1' in said
+    assert 'epochs=2' in said
+    assert '--name' not in said
+
+
+def test_corrected_labels_are_learned_from_anew(tmp_path, capsys):
+    labels, trained = tmp_path / 'labels', tmp_path / 'segmenter'
+    labels.mkdir()
+    (labels / 'x.png').write_text('first')
+    copy = (
+        'import pathlib, shutil, sys\n'
+        f'labels, made = {str(labels)!r}, pathlib.Path({str(trained)!r})\n'
+        'made.mkdir()\n'
+        'shutil.copy(labels + "/x.png", made / "model.pth")\n'
+        '(made / "last_checkpoint").write_text("model.pth")\n'
+    )
+    train = Step('train', '', ['-c', copy], work_dir=trained, labels=labels)
+    road = [writes('a', tmp_path), train, writes('test', tmp_path)]
+    take_all(road, tmp_path)
+    (labels / 'notes.txt').write_text('no label')
+    take_all(road, tmp_path)
+    assert (tmp_path / 'out').read_text() == 'atest'
+    for number, content in enumerate(['second', 'third'], 1):
+        (labels / 'x.png').write_text(content)
+        capsys.readouterr()
+        take_all(road, tmp_path)
+        assert (trained / 'last.pth').read_text() == content
+        kept = tmp_path / f'segmenter_{number}'
+        assert str(kept) in capsys.readouterr().out
+    assert (tmp_path / 'segmenter_1/last.pth').read_text() == 'first'
+    assert (tmp_path / 'segmenter_2/last.pth').read_text() == 'second'
+    assert (tmp_path / 'out').read_text() == 'atesttesttest'
+
+
+def test_another_label_list_is_noticed(tmp_path):
+    root = tiny.write_images(tmp_path / 'data', [[0], [1]])
+    config = tiny.config(root)
+    config.pseudo_label = {}
+    config.dump(tmp_path / 'config.py')
+
+    def made_with():
+        steps = classifier_steps(str(tmp_path / 'config.py'), tmp_path)
+        return [step.made_with for step in steps]
+
+    before = made_with()
+    assert made_with() == before
+    (root / 'labels.txt').write_text('0 0\n1 2\n')
+    assert all(a != b for a, b in zip(made_with(), before, strict=True))
+
+
+def test_the_options_say_how_long_a_training_is(tmp_path):
+    config = tiny.config(tmp_path, pseudo_label={})
+    config.dump(tmp_path / 'config.py')
+    path = str(tmp_path / 'config.py')
+    train, _ = classifier_steps(path, tmp_path, ['train_cfg.max_epochs=5'])
+    assert train.epochs == 5
+    with pytest.raises(ValueError, match='KEY=VALUE'):
+        classifier_steps(path, tmp_path, ['train_cfg.max_epochs'])
+
+
 def test_a_fault_is_said_and_the_step_taken_again(tmp_path):
     code = 'import sys; print("words"); sys.exit("error: no such thing")'
     step = Step('a', 'fail', ['-c', code])
@@ -90,9 +158,12 @@ def test_progress_is_read_off_the_output(tmp_path, capsys):
     }
     for line, expected in lines.items():
         assert how_far(line, 3) == expected
-    code = 'print("images 12/25, 3 s left")'
+    code = 'print("images 12/25, 3 s left", "note: b, c", "d", sep="\\n")'
     take_all([Step('a', 'count', ['-c', code])], tmp_path, quiet=True)
-    assert '[1/1] count: images 12/25' in capsys.readouterr().out
+    shown = capsys.readouterr().out.splitlines()
+    assert '[1/1] count: images 12/25' in shown
+    assert 'note: b, c' in shown
+    assert 'd' not in shown
 
 
 def test_tools_and_configs_are_there():
