@@ -171,14 +171,21 @@ def _check(claim: Claim) -> None:
     )
     if earlier in (None, recipe) or not held:
         return
-    made = f'made with {differences(earlier, recipe)};'
-    # Thresholds are what tells photos of --photos from the data set's images.
-    photos = [_THRESHOLDS in found for found in (earlier, recipe)]
-    if photos == [True, False]:
-        made = 'of photos whose classes were predicted: give --photos DIR, or'
-    if photos == [False, True]:
-        made = 'of images whose classes were known: leave --photos out, or'
-    raise ValueError(f'{folder} holds {held} {what} {made} {remedy}')
+    # Only photos of --photos have thresholds.
+    before, now = (_THRESHOLDS in found for found in (earlier, recipe))
+    if before != now:
+        others = (
+            'photos whose classes were predicted: give --photos DIR'
+            if before
+            else 'images whose classes were known: leave --photos out'
+        )
+        raise ValueError(
+            f'{folder} holds {held} {what} of {others}, or {remedy}'
+        )
+    raise ValueError(
+        f'{folder} holds {held} {what} made with '
+        f'{differences(earlier, recipe)}; {remedy}'
+    )
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
