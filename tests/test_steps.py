@@ -1,5 +1,8 @@
 """Commands in a row: once, in order, again after a fault."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -169,3 +172,61 @@ def test_progress_is_read_off_the_output(tmp_path, capsys):
 def test_tools_and_configs_are_there():
     assert (steps.TOOLS / 'make_pseudo_labels.py').is_file()
     assert (steps.CONFIGS / 'custom').is_dir()
+
+
+def test_steps_run_side_by_side_and_a_failure_spoils_no_other(
+    tmp_path, capsys
+):
+    # Each waits for the other's file.
+    wait = (
+        'import pathlib, sys, time\n'
+        f'root = pathlib.Path({str(tmp_path)!r})\n'
+        '(root / sys.argv[1]).touch()\n'
+        'while not (root / sys.argv[2]).exists(): time.sleep(0.05)\n'
+    )
+    good = Step('good', '', ['-c', wait, 'a', 'b'])
+    bad = Step('bad', '', ['-c', wait + 'sys.exit("no")', 'b', 'a'])
+    with pytest.raises(ValueError, match=r'bad .*no; see .*bad\.log'):
+        take_all([[good, bad]], tmp_path)
+    assert (tmp_path / 'good.done').exists()
+    assert not (tmp_path / 'bad.done').exists()
+    mended = bad._replace(command=['-c', wait, 'b', 'a'])
+    last = writes('last', tmp_path)
+    for _ in range(2):
+        take_all([[good, mended], last], tmp_path)
+    assert (tmp_path / 'out').read_text() == 'last'
+    assert capsys.readouterr().out.count('done before') == 2
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='asks the Linux kernel')
+def test_steps_end_with_a_program_that_is_killed(tmp_path):
+    child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    parent = (
+        'import pathlib\n'
+        'from mmrca.steps import Step, take_all\n'
+        f'pair = [Step(n, "", ["-c", {child!r}]) for n in ("try", "other")]\n'
+        f'take_all([pair], pathlib.Path({str(tmp_path)!r}))\n'
+    )
+    log = tmp_path / 'try.log'
+    process = subprocess.Popen([sys.executable, '-c', parent])
+    last = ''
+    while not last.isdigit():  # the command comes first
+        assert process.poll() is None
+        time.sleep(0.1)
+        text = log.read_text() if log.exists() else ''
+        last = text.rstrip().rpartition('\n')[2]
+    process.kill()
+    process.wait()
+    pid = int(last)
+    deadline = time.monotonic() + 20
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2]
+    except FileNotFoundError:
+        return False
+    return state.split()[0] != 'Z'
