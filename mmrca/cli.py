@@ -16,18 +16,20 @@ into ``error: <sentence>`` on stderr and exit status 2. Every other exception
 keeps its traceback.
 """
 
+import functools
 import os
 import re
 import sys
 import traceback
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.error import URLError
 
 from mmengine.config import Config, DictAction
+from mmengine.config import config as config_module
 
 from mmrca.checks import check_value, unknown_option
 
@@ -67,6 +69,8 @@ def run(main: Callable[[], None]) -> None:
         'Default ``avg_non_ignore`` is False',
     ):
         warnings.filterwarnings('ignore', said, UserWarning)
+    # Which variable a config reads is said for each file that reads it.
+    config_module.print_log = functools.cache(config_module.print_log)
     try:
         main()
     except KeyboardInterrupt:
@@ -328,6 +332,28 @@ def check_classes(config: Config) -> None:
                 f'{count} ({"with" if part == "decode_head" else "without"} '
                 'the background); make them agree'
             )
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read options that did not come through the command line.
+
+    Args:
+        pairs: As ``'KEY=VALUE'``.
+
+    Returns:
+        Dotted keys and their values, for :func:`load_config`.
+
+    Raises:
+        ValueError: One has no ``=``, or its value cannot be read.
+    """
+    parser = _Raising()
+    parser.add_argument('--options', nargs='*', action=ConfigOptions)
+    return parser.parse_args(['--options', *pairs]).options or {}
+
+
+class _Raising(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message.removeprefix('--'))
 
 
 class ConfigOptions(DictAction):

@@ -47,9 +47,9 @@ def label(
     out: str | Path | None = None,
     *,
     normal: str | Sequence[str] = (),
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     config: str | Path = _CONFIG,
-    options: Sequence[str] = (),
+    options: str | Sequence[str] = (),
 ) -> Labels:
     """Train on photos and what they show, and label them.
 
@@ -83,12 +83,11 @@ def label(
     root = Path(out or Path('work_dirs') / photos.name).absolute()
     data = root / 'data'
     variables = {'OWN_DATA': str(data)}
-    words = [normal] if isinstance(normal, str) else normal
-    lists = _list_step(table, data, words, columns)
+    lists = _list_step(table, data, _listed(normal), _listed(columns))
     _link(photos, data / 'images')
     take_all([lists], root, quiet=True)
     os.environ.update(variables)
-    made = classifier_steps(str(config), root, list(options), variables)
+    made = classifier_steps(str(config), root, _listed(options), variables)
     held_back = data / 'labels' / 'val.csv'
     if held_back.is_file() and held_back.read_text().strip():
         record = root / 'labels_val.json'
@@ -106,6 +105,10 @@ def label(
         data,
         json.loads((root / 'labels.json').read_text()),
     )
+
+
+def _listed(words: str | Sequence[str]) -> list[str]:
+    return [words] if isinstance(words, str) else list(words)
 
 
 def _link(photos: Path, link: Path) -> None:

@@ -16,6 +16,8 @@ from rich.progress import (
 
 Item = TypeVar('Item')
 
+# Begins a line that a program shows which gives a tool's command for others.
+NOTE = 'note: '
 _LINES = 10  # of a run, unless items come faster or slower than
 _SECONDS = (1, 30)  # between two lines
 

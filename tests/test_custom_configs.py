@@ -269,9 +269,17 @@ def test_the_boundary_network_trains_on_sure_labels(
     assert all(p.requires_grad for p in head.parameters())
 
 
-def test_without_a_list_to_validate_on_there_is_no_validation(own):
+@pytest.mark.parametrize(
+    'name', [RECIPE, 'deeplabv3plus_efficientnet-lite0_custom']
+)
+@pytest.mark.parametrize('masks', [False, True])
+def test_without_a_list_to_validate_on_there_is_no_validation(
+    own, name, masks
+):
+    if masks:
+        write_masks(own / 'masks')
     (own / 'labels/val.csv').unlink()
-    config = load(RECIPE)
+    config = load(name)
     for key in ('dataloader', 'cfg', 'evaluator'):
         assert config[f'val_{key}'] is None
         assert config[f'test_{key}'] is None

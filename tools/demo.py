@@ -12,175 +12,91 @@ side. A step that is done is not done again.
 import argparse
 import json
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from prettytable import PrettyTable
 
 from mmrca.cli import load_config, run
-from mmrca.launch import count_cores, die_with_parent
-from mmrca.steps import link_checkpoint
+from mmrca.launch import count_cores
+from mmrca.steps import CONFIGS, TOOLS, Step, take_all
 
-TOOLS = Path(__file__).parent
-CONFIGS = TOOLS.parent / 'configs'
 CAM = CONFIGS / 'rca' / 'cam_r18_toy.py'
 RCA = CONFIGS / 'rca' / 'rca_r18_toy.py'
 SEG = CONFIGS / 'rca_seg' / 'deeplabv3plus_r18_toy.py'
 
 
-class Step(NamedTuple):
-    """One command of the pipeline.
-
-    Attributes:
-        name: Of its mark and of its work dir.
-        says: What it does.
-        command: A tool and its arguments.
-        labels: Folder of the masks DeepLab learns from.
-    """
-
-    name: str
-    says: str
-    command: Sequence[str | Path]
-    labels: Path | None = None
-
-
-class Stage(NamedTuple):
-    """Steps that need none of one another and so run side by side.
-
-    Attributes:
-        minutes: How long they take on two cores.
-        steps: These.
-    """
-
-    minutes: float
-    steps: Sequence[Step]
-
-
-def stages(root: Path) -> list[Stage]:
+def road(root: Path) -> list[Step | list[Step]]:
     """List the commands in their order.
 
     Args:
         root: Folder that everything is written to.
+
+    Returns:
+        Steps; those of a list need none of one another.
     """
-    pseudo, masks = root / 'labels_rca', root / 'data' / 'SegmentationClass'
     data = [TOOLS / 'make_toy_data.py', root / 'data']
+    pseudo, masks = root / 'labels_rca', root / 'data' / 'SegmentationClass'
     return [
-        Stage(0.2, [Step('data', 'draw 500 images', data)]),
-        Stage(
-            1.9,
-            [
-                Step('cam', 'train plain CAM', _train(root, 'cam', CAM, 16)),
-                Step('rca', 'train RCA', _train(root, 'rca', RCA, 16)),
-            ],
-        ),
-        Stage(
-            1.3,
-            [
-                Step(
-                    'labels_cam',
-                    'make labels with plain CAM',
-                    _label(root, 'cam', CAM),
-                ),
-                Step(
-                    'labels_rca',
-                    'make labels with RCA',
-                    _label(root, 'rca', RCA),
-                ),
-            ],
-        ),
-        Stage(
-            1.5,
-            [
-                Step(
-                    'deeplab',
-                    "train DeepLabV3+ on RCA's labels",
-                    _train(root, 'deeplab', SEG, 300),
-                    pseudo,
-                ),
-                Step(
-                    'deeplab_full',
-                    'train DeepLabV3+ on the true masks',
-                    _train(root, 'deeplab_full', SEG, 300),
-                    masks,
-                ),
-            ],
-        ),
+        Step('data', 'draw 500 images', data),
+        [
+            _train(root, 'cam', 'train plain CAM', CAM, 16),
+            _train(root, 'rca', 'train RCA', RCA, 16),
+        ],
+        [
+            _label(root, 'cam', 'make labels with plain CAM', CAM),
+            _label(root, 'rca', 'make labels with RCA', RCA),
+        ],
+        [
+            _train(
+                root,
+                'deeplab',
+                "train DeepLabV3+ on RCA's labels",
+                SEG,
+                300,
+                pseudo,
+            ),
+            _train(
+                root,
+                'deeplab_full',
+                'train DeepLabV3+ on the true masks',
+                SEG,
+                300,
+                masks,
+            ),
+        ],
     ]
+
+
+def _variables(root: Path) -> dict[str, str]:
+    return {'TOY_DATA': str(root / 'data')}
 
 
 def _train(
-    root: Path, name: str, config: Path, length: int
-) -> list[str | Path]:
+    root: Path,
+    name: str,
+    says: str,
+    config: Path,
+    length: int,
+    labels: Path | None = None,
+) -> Step:
     """Train, and validate at the end only, after ``length`` periods."""
-    work_dir = ['--work-dir', root / name, '--resume']
-    once = ['--cfg-options', f'train_cfg.val_interval={length}']
-    return [TOOLS / 'train.py', config, *work_dir, *once]
+    folder = root / name
+    command = [TOOLS / 'train.py', config, '--work-dir', folder, '--resume']
+    command += ['--cfg-options', f'train_cfg.val_interval={length}']
+    variables = _variables(root)
+    if labels:
+        variables['LABEL_DIR'] = str(labels)
+        variables['CLASSIFIER'] = str(root / 'rca' / 'last.pth')
+    return Step(name, says, command, variables, work_dir=folder)
 
 
-def _label(root: Path, name: str, config: Path) -> list[str | Path]:
-    checkpoint = root / name / 'last.pth'
-    out = ['--out-dir', root / f'labels_{name}', '--overwrite']
-    cams = ['--cams', root / f'cams_{name}', '--workers', str(_threads(2))]
-    return [TOOLS / 'make_pseudo_labels.py', config, checkpoint, *out, *cams]
-
-
-def _threads(steps: int) -> int:
-    """Share the cores among steps that run side by side."""
-    return max(1, count_cores() // steps)
-
-
-def _mark(root: Path, step: Step) -> Path:
-    return root / f'{step.name}.done'
-
-
-def take(steps: Sequence[Step], root: Path) -> None:
-    """Run steps side by side, unless they are done, each into a log file.
-
-    Raises:
-        ValueError: If a command fails; the others end first.
-    """
-    todo = [step for step in steps if not _mark(root, step).exists()]
-    if not todo:
-        print('already done', flush=True)
-        return
-    start = time.monotonic()
-    running = [
-        (step, _start(step, root, _threads(len(todo)))) for step in todo
-    ]
-    failed = [step for step, process in running if process.wait()]
-    for step in todo:
-        if step not in failed:
-            if (root / step.name / 'last_checkpoint').exists():
-                link_checkpoint(root / step.name)
-            _mark(root, step).touch()
-    if failed:
-        log = root / f'{failed[0].name}.log'
-        tail = log.read_text().strip().splitlines()[-1]
-        raise ValueError(f'step {failed[0].name} failed: {tail}; see {log}')
-    print(f'{(time.monotonic() - start) / 60:.1f} minutes', flush=True)
-
-
-def _start(step: Step, root: Path, threads: int) -> subprocess.Popen:
-    """Start a step; the demo's end is its end."""
-    environment = dict(
-        os.environ,
-        TOY_DATA=str(root / 'data'),
-        CLASSIFIER=str(root / 'rca' / 'last.pth'),
-        LABEL_DIR=str(step.labels or ''),
-    )
-    environment.setdefault('OMP_NUM_THREADS', str(threads))
-    with (root / f'{step.name}.log').open('a') as file:
-        return subprocess.Popen(
-            [sys.executable, *map(str, step.command)],
-            env=environment,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-        )
+def _label(root: Path, name: str, says: str, config: Path) -> Step:
+    out = root / f'labels_{name}'
+    threads = max(1, count_cores() // 2)  # two side by side
+    command = [TOOLS / 'make_pseudo_labels.py', config]
+    command += [root / name / 'last.pth', '--out-dir', out, '--overwrite']
+    command += ['--cams', root / f'cams_{name}', '--workers', str(threads)]
+    return Step(f'labels_{name}', says, command, _variables(root))
 
 
 def summarise(root: Path) -> dict[str, float]:
@@ -242,21 +158,10 @@ def main() -> None:
         help='folder for everything [work_dirs/demo]; delete it to start anew',
     )
     root = parser.parse_args().work_dir.absolute()
-    root.mkdir(parents=True, exist_ok=True)
     os.environ['TOY_DATA'] = str(root / 'data')
-    todo = stages(root)
-    minutes = sum(
-        stage.minutes
-        for stage in todo
-        if not all(_mark(root, step).exists() for step in stage.steps)
-    )
     print(f'Everything goes to {root}')
-    print(f'About {minutes:.0f} minutes on two cores; logs are {root}/*.log')
-    for number, (expected, steps) in enumerate(todo, 1):
-        says = ', '.join(step.says for step in steps)
-        head = f'[{number}/{len(todo)}] {says} (~{expected:g} min)'
-        print(head, end=' ... ', flush=True)
-        take(steps, root)
+    print(f'About 5 minutes on two cores; logs are {root}/*.log')
+    take_all(road(root), root, quiet=True)
     summary = summarise(root)
     (root / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     from demo_sheet import draw_sheet

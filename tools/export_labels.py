@@ -3,8 +3,9 @@
     python tools/export_labels.py LABEL_DIR --format coco
 
 Writes a folder of label PNGs as COCO, Ultralytics YOLO, PASCAL VOC, Label
-Studio or CVAT. The label's every pixel is kept; 255 (ignored) is never an
-object, and an image without any is one without objects.
+Studio or CVAT. The label's every pixel is kept, unless --min-area leaves small
+regions out; 255 (ignored) is never an object, and an image without any is one
+without objects.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +55,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='names of the classes without the background, one a line '
         f'[those of LABEL_DIR/{NAME}]',
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        '--min-area',
+        type=int,
+        default=0,
+        metavar='PIXELS',
+        help='leave regions of fewer pixels out; they become 255 (ignored) '
+        '[0: keep all]',
+    )
+    args = parser.parse_args(argv)
+    if args.min_area < 0:
+        parser.error('--min-area must be 0 or more')
+    return args
 
 
 def find_labels(folder: Path) -> list[str]:
@@ -112,6 +125,24 @@ def read_items(labels: Path, images: Path, num_classes: int) -> Iterator[Item]:
         yield Item(img_id, file, values)
 
 
+def leave_specks_out(
+    items: Iterator[Item], min_area: int, counts: Counter[str]
+) -> Iterator[Item]:
+    """Yield the items without regions of under ``min_area`` pixels.
+
+    Args:
+        items: Images and their labels.
+        min_area: 0 keeps all.
+        counts: ``'kept'`` and ``'left out'`` regions are added.
+    """
+    from label_formats import without_specks
+
+    for item in items:
+        labels, kept, left_out = without_specks(item.labels, min_area)
+        counts.update({'kept': kept, 'left out': left_out})
+        yield item._replace(labels=labels)
+
+
 def read_palette(path: Path, num_classes: int) -> list[list[int]]:
     """Read a label's colours; PASCAL VOC's if it has none."""
     from mmrca.datasets.images import open_picture
@@ -156,17 +187,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     from label_formats import Target
 
     palette = read_palette(first, len(classes))
+    counts: Counter[str] = Counter()
     out.parent.mkdir(parents=True, exist_ok=True)
     # Whole or not there, as a half of it would pass for all.
     part = Path(tempfile.mkdtemp(prefix=f'.{out.name}.', dir=out.parent))
     try:
         items = read_items(labels, images, len(classes))
+        items = leave_specks_out(items, args.min_area, counts)
         WRITERS[args.format](items, Target(part, images, classes, palette))
         part.chmod(0o755)  # mkdtemp's is the user's alone
         part.rename(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    print(f'wrote {out}')
+    said = f'wrote {out}: {counts["kept"]} regions'
+    if args.min_area:
+        said += (
+            f'; left out {counts["left out"]} of under {args.min_area} pixels'
+        )
+    print(said)
 
 
 if __name__ == '__main__':

@@ -93,6 +93,29 @@ def regions(labels: np.ndarray) -> Iterator[Region]:
             yield Region(value, left, top, box == number)
 
 
+def without_specks(
+    labels: np.ndarray, min_area: int
+) -> tuple[np.ndarray, int, int]:
+    """Make regions of few pixels 255 (ignored).
+
+    Args:
+        labels: uint8 [H, W].
+        min_area: Pixels of a region that stays, at least.
+
+    Returns:
+        uint8 [H, W], how many regions stay, and how many do not.
+    """
+    found = list(regions(labels))
+    specks = [region for region in found if region.mask.sum() < min_area]
+    labels = labels.copy()
+    for region in specks:
+        h, w = region.mask.shape
+        rows = slice(region.top, region.top + h)
+        columns = slice(region.left, region.left + w)
+        labels[rows, columns][region.mask] = IGNORE_INDEX
+    return labels, len(found) - len(specks), len(specks)
+
+
 def polygon(region: Region, centres: bool = False) -> np.ndarray:
     """Draw the outline of a region as one polygon.
 

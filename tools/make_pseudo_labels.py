@@ -27,6 +27,7 @@ from mmrca.cli import (
     run,
 )
 from mmrca.launch import add_launcher, join
+from mmrca.progress import NOTE
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -179,32 +180,37 @@ def class_table(result: Result) -> str:
     return table.get_string()
 
 
-def closing_lines(result: Result) -> str:
+def closing_lines(result: Result, record: Path | None) -> str:
     """Say what was made, how good it is and what is missing.
 
     Args:
         result: From :func:`mmrca.pseudo_labels.maker.make_pseudo_labels`.
+        record: Its JSON file, None without labels.
     """
+    from mmrca.pseudo_labels.maker import classes_file
+
     lines = [
         f'images done: {result["written"]}, kept from before: {result["kept"]}'
     ]
     if 'background_threshold' in result:
         lines.append(f'background threshold {result["background_threshold"]}')
     edited = result['edited']
-    if edited:
+    if edited and record:
         lines.append(
-            f'labels kept that lack our stamp: {len(edited)}, such as '
-            f'{edited[0]}.png; --overwrite replaces them. What they show is '
-            'in the list OUT_classes.csv'
+            f'{len(edited)} labels kept that were edited or made elsewhere, '
+            f'such as {edited[0]}.png; --overwrite replaces them. What they '
+            f'show is in the list {classes_file(record)}'
         )
     if 'share' in result:
         lines += _quality(result)
+        lines += _without_foreground(result)
     errors = result['errors']
     if errors:
         lines.append(f'{len(errors)} images at fault:')
         lines += [f'  {text}' for text in [*errors.values()][:_NAMED]]
     if len(errors) > _NAMED:
-        lines.append(f'  and {len(errors) - _NAMED} more, see the JSON file')
+        more = f'  and {len(errors) - _NAMED} more'
+        lines.append(f'{more}, see {record}' if record else more)
     return '\n'.join(lines)
 
 
@@ -223,6 +229,21 @@ def _quality(result: Result) -> list[str]:
     if 'cam' not in found:
         lines.append('--cams DIR keeps the CAMs and measures them too')
     return lines
+
+
+def _without_foreground(result: Result) -> list[str]:
+    images = result['shown']['images']
+    empty = result['shown']['without_foreground']
+    if 2 * empty <= images:
+        return []
+    return [
+        f'{NOTE}{empty} of the {images} labels of images with a class show '
+        'none: '
+        'the classifier has learned too little (train it longer), or too '
+        'little reaches the threshold (lower '
+        'pseudo_label.background.threshold, and pseudo_label.margin where '
+        f'pixels are unlabelled, {_show(result["share"]["unlabelled"])} % now)'
+    ]
 
 
 def _against_masks(found: dict) -> list[str]:
@@ -257,13 +278,15 @@ def _show(percent: float | None) -> str:
     return 'nan' if percent is None else f'{percent:.2f}'
 
 
-def show_overlays(args: argparse.Namespace, config: Config) -> None:
+def show_overlays(
+    args: argparse.Namespace, config: Config, record: Path
+) -> None:
     """Say where the review is, and draw the overlays asked for."""
     from mmrca.pseudo_labels.maker import default_workers, review_file
     from mmrca.pseudo_labels.review import read_review
 
     out_dir = Path(args.out_dir).absolute()
-    review = review_file(Path(args.json or f'{out_dir}.json'))
+    review = review_file(record)
     print(f'labels to look at first: {review}')
     if not args.overlays:
         return
@@ -315,10 +338,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch_size=args.batch_size,
     )
     if get_dist_info()[0] == 0:
+        record = None
         if args.out_dir:
+            record = Path(args.json or f'{Path(args.out_dir).absolute()}.json')
             print(class_table(result))
-            show_overlays(args, config)
-        print(closing_lines(result))
+            show_overlays(args, config, record)
+        print(closing_lines(result, record))
     if result['errors']:
         sys.exit(1)
 

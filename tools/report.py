@@ -1,10 +1,11 @@
 """One HTML file about trainings and the labels made with them.
 
     python tools/report.py work_dirs/mine_labels
-    python tools/report.py work_dirs/mine --out mine.html
+    python tools/report.py work_dirs/mine_run --out mine.html
 
-A folder of labels brings the training of its checkpoint along. The file needs
-no network and no other file: charts and a sample of the pictures are in it.
+A folder of labels brings the training of its checkpoint along, that of
+tools/run.py all that it holds. The file needs no network and no other file:
+charts and a sample of the pictures are in it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         nargs='+',
         type=Path,
         metavar='DIR',
-        help='work dir of a training, or a folder of labels',
+        help='work dir of a training, a folder of labels, or that of run.py',
     )
     parser.add_argument(
         '--out',
@@ -64,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for folder in args.folders:
         existing_folder(str(folder), 'folder')
     from report_page import write_page
-    from report_parts import kind_of, labels_part, training_part
+    from report_parts import kind_of, labels_part, training_part, unfold
 
     parts, trainings = [], set()
-    for folder in args.folders:
+    for folder in (f for given in args.folders for f in unfold(given)):
         if kind_of(folder) == 'training':
             trainings.add(folder.resolve())
             continue

@@ -39,20 +39,34 @@ _CHARTS = {
 _STAGES = {'cam': 'CAM', 'refined': 'after refinement', 'labels': 'labels'}
 
 
+def unfold(folder: Path) -> list[Path]:
+    """List what a folder of tools/run.py holds; another is itself."""
+    names = ('classifier', 'segmenter', 'labels')
+    inside = [folder / name for name in names if _kind(folder / name)]
+    return [folder] if _kind(folder) else inside or [folder]
+
+
 def kind_of(folder: Path) -> str:
     """Tell a work dir from a folder of labels.
 
     Raises:
         ValueError: It is neither.
     """
+    kind = _kind(folder)
+    if kind is None:
+        raise ValueError(
+            f'{folder} is neither a folder of labels ({NAME} is missing) nor '
+            'the work dir of a training (TIME/vis_data/scalars.json is '
+            'missing), nor does it hold them as that of tools/run.py.'
+        )
+    return kind
+
+
+def _kind(folder: Path) -> str | None:
     if (folder / NAME).exists():
         return 'labels'
-    if list(folder.glob('*/vis_data/scalars.json')):
-        return 'training'
-    raise ValueError(
-        f'{folder} is neither a folder of labels ({NAME} is missing) nor the '
-        'work dir of a training (TIME/vis_data/scalars.json is missing).'
-    )
+    there = list(folder.glob('*/vis_data/scalars.json'))
+    return 'training' if there else None
 
 
 def _part(folder: Path, **more: Any) -> dict:
@@ -79,6 +93,7 @@ def _training_facts(config: Config) -> dict[str, Any]:
     model, train = config.model, config.get('train_dataloader') or {}
     loop = config.get('train_cfg') or {}
     dataset = train.get('dataset') or {}
+    classes = (dataset.get('metainfo') or {}).get('classes') or ()
     optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
     backbone = model.get('backbone') or {}
     parts = ('memory', 'loss_nce', 'aggregation', 'cls_head', 'prototype_cam')
@@ -86,7 +101,7 @@ def _training_facts(config: Config) -> dict[str, Any]:
         'Work dir': str(config.get('work_dir', '')),
         'Model': f'{model.type}, {backbone.get("type")}',
         'With': ', '.join(p for p in parts if model.get(p)),
-        'Classes': len((dataset.get('metainfo') or {}).get('classes') or ()),
+        'Classes': len(set(classes) - {'background'}),
         'Label list': dataset.get('ann_file'),
         'Epochs': loop.get('max_epochs'),
         'Iterations': loop.get('max_iters'),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmrca.cli import load_config, run
+from mmrca.cli import load_config, parse_options, run
 from mmrca.steps import (
     CONFIGS,
     TOOLS,
@@ -100,7 +100,7 @@ def segmenter_steps(config: str, root: Path, options: list[str]) -> list[Step]:
         'CLASSIFIER': str(root / 'classifier' / 'last.pth'),
     }
     os.environ.update(variables)
-    loaded = load_config(config)
+    loaded = load_config(config, parse_options(options))
     made_with = config_digest(loaded)
     folder = root / 'segmenter'
     more = ['--cfg-options', *options] if options else []
@@ -113,6 +113,7 @@ def segmenter_steps(config: str, root: Path, options: list[str]) -> list[Step]:
             variables,
             made_with,
             folder,
+            labels=root / 'labels',
         )
     ]
     if not loaded.get('test_evaluator'):
@@ -136,19 +137,28 @@ def summarise(root: Path) -> dict:
     """Collect the figures, in percent.
 
     Returns:
-        ``labels`` against the masks of the training images, and ``segmenter``
-        on those of the test images; without masks they are not there.
+        ``labels`` and, if it was tested, ``segmenter``: ``foreground``, the
+        share of the pixels that show a class; where there are masks, also
+        how well they agree, on the training and on the test images.
     """
-    found: dict = {}
     record = json.loads((root / 'labels.json').read_text())
+    share = record['share']
+    background = share[record['classes'][0]]
+    found = {
+        'labels': {
+            'foreground': 100 - background - share['unlabelled'],
+            'unlabelled': share['unlabelled'],
+        }
+    }
     if record['against_masks']:
         quality = record['against_masks']['labels']
         keys = ('mIoU_strict', 'mIoU_labelled', 'coverage')
-        found['labels'] = {key: quality[key] for key in keys}
+        found['labels'] |= {key: quality[key] for key in keys}
     tested = sorted((root / 'test').glob('*/*.json'))
-    figures = json.loads(tested[-1].read_text()) if tested else {}
-    if 'mIoU' in figures:
-        found['segmenter'] = {k: figures[k] for k in ('mIoU', 'mAcc', 'aAcc')}
+    if tested:
+        figures = json.loads(tested[-1].read_text())
+        keys = ('foreground', 'mIoU', 'mAcc', 'aAcc')
+        found['segmenter'] = {k: figures[k] for k in keys if k in figures}
     return found
 
 
@@ -167,7 +177,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     (root / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
     for part, figures in summary.items():
         shown = ', '.join(f'{k} {v:.1f}' for k, v in figures.items())
-        print(f'{part}: {shown}')
+        print(f'{part}, %: {shown}')
+    if not summary.get('segmenter', {}).get('foreground', True):
+        print(
+            'the segmenter sees background only: train it longer '
+            '(--seg-options train_cfg.max_iters=...), or mend the labels'
+        )
     print(f'everything is in {root}')
 
 

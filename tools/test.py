@@ -86,12 +86,14 @@ def main() -> None:
                 'test on; set it.'
             )
     set_launcher(config, args.launcher, args.local_rank)
+    from foreground_check import ForegroundCheck
     from training_data import check_evaluator
 
     from mmrca.checkpoint import check_weights, unwrap
     from mmrca.engine.runner import Runner
 
     runner = Runner.from_cfg(config)
+    runner.register_hook(ForegroundCheck())
     if args.out:
         from label_writer import LabelWriter
 

@@ -232,12 +232,14 @@ def main() -> None:
     check_classes(config)
     check_options(config)
     set_launcher(config, args.launcher, args.local_rank)
+    from foreground_check import ForegroundCheck
     from training_data import check_evaluator, check_training_data, describe
 
     from mmrca.checkpoint import check_backbone, check_weights
     from mmrca.engine.runner import Runner
 
     runner = Runner.from_cfg(config)
+    runner.register_hook(ForegroundCheck())
     check_training_data(runner.train_dataloader.dataset)
     if runner.val_loop is not None:
         check_evaluator(runner.val_loop, 'val')

@@ -54,8 +54,8 @@ from mmrca.registry import DATASETS
 class Labelled(TypedDict):
     """The first pass.
 
-    ``edited`` are the IDs of labels without our stamp; they are among those
-    ``kept``. ``errors`` say by ID what is wrong with an image.
+    ``edited`` are the IDs of labels that were edited or made elsewhere, among
+    those ``kept``. ``errors`` say by ID what is wrong with an image.
     """
 
     written: int
@@ -159,7 +159,7 @@ def make_pseudo_labels(
         corrected = find_corrections(Path(corrections), inputs, palette)
     earlier = read_manifest(out_dir) if out_dir else {}
     if record:
-        path = _classes_file(record)
+        path = classes_file(record)
         written = earlier.get('list_digests', {}).get(path.name)
         check_tags_file(path, written, given)
     model = load_classifier(config, checkpoint)
@@ -418,7 +418,8 @@ def _label(
     return done, scores
 
 
-def _classes_file(record: Path) -> Path:
+def classes_file(record: Path) -> Path:
+    """Name the list of what the images show, beside a record."""
     return record.with_name(f'{record.stem}_classes.csv')
 
 
@@ -440,7 +441,7 @@ def _write_classes(
         for item in inputs
         if item.img_id not in done['errors']
     }
-    path = _classes_file(record)
+    path = classes_file(record)
     write_tags(path, tags, job.classes[1:])
     assert job.out_dir is not None
     earlier = read_manifest(job.out_dir)

@@ -16,6 +16,7 @@ from mmrca.checks import first_few
 from mmrca.pseudo_labels.writer import read_stamp
 
 NAME = 'manifest.json'
+_THRESHOLDS = 'class_thresholds'
 
 
 class Notes(TypedDict):
@@ -133,7 +134,8 @@ def _make_room(claim: Claim, notes: Notes) -> None:
         made = differences(earlier, recipe) if earlier else 'no manifest'
         edited = [p for p in there if what == 'labels' and not read_stamp(p)]
         also = (
-            f', {len(edited)} of them without our stamp, such as {edited[0]}'
+            f', {len(edited)} of them edited or made elsewhere, such as '
+            f'{edited[0]}'
             if edited
             else ''
         )
@@ -167,11 +169,23 @@ def _check(claim: Claim) -> None:
     held = sum(
         1 for path in files[:1] for _ in folder.rglob(f'*{path.suffix}')
     )
-    if earlier not in (None, recipe) and held:
-        changes = differences(earlier, recipe)
-        raise ValueError(
-            f'{folder} holds {held} {what} made with {changes}; {remedy}'
+    if earlier in (None, recipe) or not held:
+        return
+    # Only photos of --photos have thresholds.
+    before, now = (_THRESHOLDS in found for found in (earlier, recipe))
+    if before != now:
+        others = (
+            'photos whose classes were predicted: give --photos DIR'
+            if before
+            else 'images whose classes were known: leave --photos out'
         )
+        raise ValueError(
+            f'{folder} holds {held} {what} of {others}, or {remedy}'
+        )
+    raise ValueError(
+        f'{folder} holds {held} {what} made with '
+        f'{differences(earlier, recipe)}; {remedy}'
+    )
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from mmrca.evaluation.label_quality import (
     count_file,
     evaluate,
 )
+from mmrca.ops import IGNORE_INDEX
 from mmrca.progress import progress
 from mmrca.pseudo_labels.inputs import LabelInput
 from mmrca.pseudo_labels.pipeline import Pipeline, in_threads
@@ -38,12 +39,20 @@ class AgainstMasks(TypedDict):
     refined: NotRequired[ScoreQuality]
 
 
+class Shown(TypedDict):
+    """Labels of images that show a class, by their tags; how many do not."""
+
+    images: int
+    without_foreground: int
+
+
 class Measured(TypedDict):
     """The labels that there are: ``share`` per class, ``unlabelled`` too."""
 
     images: int
     share: PerClass
     normals: Normals
+    shown: Shown
     against_masks: AgainstMasks | None
 
 
@@ -99,10 +108,15 @@ def measure(
         found['cam'] = scores['cam']
         if 'refined' in scores:
             found['refined'] = scores['refined']
+    tagged = [label.pixels[1:IGNORE_INDEX] for label in judged if label.tags]
     measured: Measured = {
         'images': counts.images,
         'share': counts.share(job.classes),
         'normals': counts.normals(),
+        'shown': {
+            'images': len(tagged),
+            'without_foreground': sum(not pixels.any() for pixels in tagged),
+        },
         'against_masks': found,
     }
     return measured, judged

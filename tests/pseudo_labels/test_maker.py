@@ -399,7 +399,7 @@ def test_a_label_edited_by_hand_is_kept_until_overwrite(place, capsys):
     assert (result['kept'], result['edited']) == (4, ['b'])
     assert not capsys.readouterr().out.count('deletes')
     make(place, overwrite=True)
-    assert '1 of them without our stamp' in capsys.readouterr().out
+    assert '1 of them edited or made elsewhere' in capsys.readouterr().out
     assert path.read_bytes() != by_hand
 
 

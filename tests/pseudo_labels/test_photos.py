@@ -225,8 +225,14 @@ def test_photos_go_on_where_they_were(place):
     result = make(place, photos=folder)
     assert (result['written'], result['kept']) == (1, 1)
     assert (place.out / 'one.png').read_bytes() == before
-    with pytest.raises(ValueError, match='class_thresholds = '):
+    with pytest.raises(ValueError, match=r'2 labels of photos .*--photos'):
         make(place)  # the training images need no prediction
+
+
+def test_photos_do_not_mix_with_images_of_known_classes(place):
+    make(place)
+    with pytest.raises(ValueError, match=r'4 labels of images .*--photos'):
+        make(place, photos=photos(place))
 
 
 def test_the_training_images_are_not_needed_for_photos(place):

@@ -235,6 +235,36 @@ def test_outlines_of_noise_are_exact(share):
     np.testing.assert_array_equal(found % 2, mask)
 
 
+def test_specks_are_left_out_and_counted(tool, place, capsys):
+    folder = str(place / 'labels')
+    for options in ([], ['--min-area', '5', '--out', str(place / 'some')]):
+        tool.main([folder, '--format', 'coco', *options])
+    whole, some = (
+        json.loads((place / name / 'instances.json').read_text())
+        for name in ('labels_coco', 'some')
+    )
+    big = [a for a in whole['annotations'] if a['area'] >= 5]
+    gone = len(whole['annotations']) - len(big)
+    assert gone and big
+    assert [a['segmentation'] for a in some['annotations']] == [
+        a['segmentation'] for a in big
+    ]
+    assert f'left out {gone} of under 5' in capsys.readouterr().out
+    # In a label map they are ignored.
+    tool.main([folder, '--format', 'voc', '--min-area', '5'])
+    small = sum(a['area'] for a in whole['annotations']) - sum(
+        a['area'] for a in big
+    )
+    changed = 0
+    for name, labels in drawn().items():
+        path = place / f'labels_voc/SegmentationClass/{name}.png'
+        found = np.array(Image.open(path))
+        differ = found != labels
+        assert (found[differ] == 255).all()
+        changed += differ.sum()
+    assert changed == small
+
+
 def test_labels_of_another_program(tool, place):
     (place / 'labels/manifest.json').unlink()
     args = [str(place / 'labels'), '--format', 'coco']

@@ -87,6 +87,16 @@ def figures_by_hand(labels, truths):
     )
 
 
+@pytest.mark.parametrize(('margin', 'empty'), [(0.1, 0), (0.95, 4)])
+def test_labels_without_any_class_are_said(tool, place, capsys, margin, empty):
+    place.write_config(margin=margin)
+    tool.main(place.args())
+    shown = dict(images=4, without_foreground=empty)
+    assert place.result()['shown'] == shown
+    said = '4 of the 4 labels' in capsys.readouterr().out
+    assert said == bool(empty)
+
+
 @pytest.mark.parametrize('parts', ['plain', 'rca'])
 def test_labels_and_metrics(tool, tmp_path, capsys, parts):
     place = Place(tmp_path, parts)
@@ -211,7 +221,9 @@ def test_a_png_of_others_is_kept_and_named(tool, place, capsys):
     tool.main(place.args())
     result, output = place.result(), capsys.readouterr().out
     assert (result['kept'], result['edited']) == (4, ['c'])
-    assert 'lack our stamp: 1, such as c.png' in output
+    assert '1 labels kept that were edited or made elsewhere' in output
+    assert 'such as c.png' in output
+    assert str(place.out.with_name('labels_classes.csv')) in output
     np.testing.assert_array_equal(place.labels()['c'], other)
     # One that cannot be measured is named by its file.
     Image.new('RGB', SIZES['c'][::-1]).save(place.out / 'c.png')

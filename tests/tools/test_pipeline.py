@@ -115,7 +115,9 @@ def test_every_training_image_has_a_label_of_its_size(pipeline):
 def test_the_test_tool_writes_the_miou(pipeline):
     root, printed = pipeline
     (metrics,) = (root / 'test').glob('*/*.json')
-    assert 0 <= json.loads(metrics.read_text())['mIoU'] <= 100
+    figures = json.loads(metrics.read_text())
+    assert 0 <= figures['mIoU'] <= 100
+    assert 0 <= figures['foreground'] <= 100
     assert 'mIoU' in printed['test']
 
 

@@ -145,6 +145,29 @@ def test_a_training_and_its_broken_lines(tmp_path):
     assert '1 lines of scalars.json were cut off' in text
 
 
+def test_the_folder_of_a_run_is_its_parts(place, tmp_path):
+    run = tmp_path / 'my_run'
+    for name in ('classifier', 'segmenter'):
+        lines = [json.dumps(dict(loss=1 / n, step=n)) for n in (1, 2)]
+        folder = write_training(run / name, lines)
+        classes = ('background', 'disc', 'bar', 'ring')
+        dataset = dict(metainfo=dict(classes=classes))
+        Config(
+            dict(
+                model=dict(type='RCA'), train_dataloader=dict(dataset=dataset)
+            )
+        ).dump(folder / 'config.py')
+    make_pseudo_labels(
+        Config.fromfile(place.config), str(place.checkpoint), run / 'labels',
+        workers=0,
+    )  # fmt: skip
+    text = page(tmp_path, run, more=['--pictures', '1']).read_text()
+    for part in ('classifier', 'segmenter', 'labels'):
+        assert re.search(rf'<h2 id="part\d">{part}</h2>', text)
+    # Without the background.
+    assert re.findall(r'Classes</t[hd]><td[^>]*>(\d+)<', text) == ['3', '3']
+
+
 def test_a_resumed_training_replaces_what_was_logged_before(tmp_path):
     from report_parts import read_scalars
 

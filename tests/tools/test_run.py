@@ -44,6 +44,21 @@ def test_a_segmenter_is_found_by_backbone_and_data(tool):
         tool.find_segmenter(Path('mine.py'))
 
 
+def test_without_masks_a_summary_says_what_is_foreground(tool, tmp_path):
+    share = dict(background=70.0, cat=20.0, unlabelled=10.0)
+    record = dict(
+        classes=['background', 'cat'], share=share, against_masks=None
+    )
+    (tmp_path / 'labels.json').write_text(json.dumps(record))
+    labels = dict(foreground=20.0, unlabelled=10.0)
+    assert tool.summarise(tmp_path) == dict(labels=labels)
+    folder = tmp_path / 'test' / '20260101_000000'
+    folder.mkdir(parents=True)
+    (folder / 'x.json').write_text('{"foreground": 0.0, "time": 1.0}')
+    found = tool.summarise(tmp_path)
+    assert found == dict(labels=labels, segmenter=dict(foreground=0.0))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_road_on_drawn_images(tool, tmp_path, monkeypatch, capfd):
@@ -65,5 +80,6 @@ def test_the_whole_road_on_drawn_images(tool, tmp_path, monkeypatch, capfd):
     summary = json.loads((out / 'summary.json').read_text())
     assert 0 <= summary['labels']['mIoU_strict'] <= 100
     assert 0 <= summary['segmenter']['mIoU'] <= 100
+    assert 0 <= summary['segmenter']['foreground'] <= 100
     tool.main(args)
     assert capfd.readouterr().out.count('done before') == 4

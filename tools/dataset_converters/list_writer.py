@@ -17,6 +17,7 @@ import unicodedata
 from argparse import ArgumentParser, Namespace
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from mmrca.datasets.label_list import (
     read_classes,
     read_labels,
 )
+from mmrca.progress import NOTE
 
 _NO_CLASS = 'no class'
 _HELD_BACK = 10  # every tenth image with --val
+_ALIKE = 0.8  # a letter of four, two of ten
 _NORMAL = -1  # in place of a class's number
 
 _Labels = dict[str, list[int]]
@@ -306,7 +309,11 @@ def _skipped_file(args: Namespace) -> Path:
 
 def _check_known(labels: _Found, classes: Sequence[str]) -> None:
     used = Counter(c for found in labels.values() for c in found)
-    unknown = [f'{c} ({n})' for c, n in used.items() if c not in classes]
+    unknown = [
+        f'{c} ({n}{_perhaps(c, classes)})'
+        for c, n in used.items()
+        if c not in classes
+    ]
     if unknown:
         raise ValueError(
             f'unknown classes with the numbers of their images: '
@@ -314,6 +321,11 @@ def _check_known(labels: _Found, classes: Sequence[str]) -> None:
             f'{", ".join(classes)}; correct the input, or name all classes '
             'in a file, one a line, and give it as --classes'
         )
+
+
+def _perhaps(name: str, classes: Sequence[str]) -> str:
+    meant = [f"'{other}'" for other in classes if _alike(name, other)]
+    return f', perhaps {" or ".join(meant)}' if meant else ''
 
 
 def _split(entries: _Labels, args: Namespace) -> dict[Path, _Labels]:
@@ -498,28 +510,37 @@ def _doubts(classes: Sequence[str], count: Counter[int]) -> list[str]:
     single = [name for c, name in enumerate(classes) if count[c] == 1]
     absent = [name for c, name in enumerate(classes) if not count[c]]
     near = [
-        f"'{a}' and '{b}'"
-        for a, b in combinations(classes, 2)
-        if _one_letter_apart(a, b)
+        ' and '.join(
+            f"'{classes[c]}' ({count[c]})"
+            for c in sorted(pair, key=lambda c: count[c])
+        )
+        for pair in combinations(range(len(classes)), 2)
+        if _alike(*(classes[c] for c in pair))
     ]
     found = {
         'no training image shows': absent,
         'only one image shows': single,
-        'almost the same name': near,
+        'almost the same name (and images), perhaps one class': near,
     }
-    return [f'{what}: {", ".join(who)}' for what, who in found.items() if who]
+    lines = [
+        f'{NOTE}{what}: {", ".join(who)}' for what, who in found.items() if who
+    ]
+    if near:
+        lines[-1] += (
+            '; if so, correct the input, delete classes.txt and convert again '
+            'with --overwrite'
+        )
+    return lines
 
 
-def _one_letter_apart(one: str, other: str) -> bool:
-    """Tell whether names differ in one letter, blanks or accents only."""
-    one, other = sorted(map(_plain, (one, other)), key=len)
-    pairs = enumerate(zip(one, other, strict=False))
-    same = next((i for i, (a, b) in pairs if a != b), len(one))
-    numbered = other[same : same + 1].isdigit()
-    rest = other[same + 1 :]
-    return one == other or (
-        rest in (one[same:], one[same + 1 :]) and not numbered
-    )
+def _alike(one: str, other: str) -> bool:
+    """Tell whether a slip of the pen may part two names, but no number."""
+    one, other = sorted(map(_plain, (one, other)))
+    numbers = [''.join(filter(str.isdigit, name)) for name in (one, other)]
+    if numbers[0] != numbers[1]:
+        return False
+    near = get_close_matches(one, [other], cutoff=_ALIKE)
+    return bool(near) or sorted(one) == sorted(other)
 
 
 def _plain(name: str) -> str:

@@ -21,9 +21,12 @@ default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=max_iters // 4, max_keep_ckpts=2)
 )
 log_processor = dict(by_epoch=False)
+if not (_base_.own_has_val and _base_.own_has_masks):
+    val_dataloader = val_cfg = val_evaluator = None
 # Without masks a test writes its predictions, as PNGs of class numbers.
 if not _base_.own_has_masks:
-    val_dataloader = val_cfg = val_evaluator = None
     test_evaluator = dict(
         format_only=True, output_dir='work_dirs/own_predictions'
     )
+if not _base_.own_has_val:
+    test_dataloader = test_cfg = test_evaluator = None
