@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmrca.checkpoint import load_classifier
 from tests import tiny
 from tests.engine.hooks.test_prototype_cam_hook import LABELS, config
 from tools.fill_prototypes import main
@@ -65,6 +66,23 @@ def test_corrections_change_the_prototypes_alone(trained, tmp_path, capsys):
     changed = [k for k in before if not torch.equal(before[k], after[k])]
     assert changed
     assert all(name.startswith('prototype_cam.') for name in changed)
+
+
+def test_a_checkpoint_with_batch_norms_gets_its_prototypes(tmp_path):
+    cfg = config(tiny.write_images(tmp_path, LABELS), plain=True)
+    cfg.model.backbone.norm_cfg = dict(type='BN')
+    plain = cfg.copy()
+    plain.model = cfg.model.copy()
+    plain.model.prototype_cam = None
+    plain.default_hooks = cfg.default_hooks.copy()
+    del plain.default_hooks.prototype_cam
+    tiny.runner(plain).train()
+    cfg.dump(tmp_path / 'config.py')
+    files = [checkpoint(cfg), str(tmp_path / 'out.pth')]
+    main([str(tmp_path / 'config.py'), *files])
+    assert load_classifier(cfg, files[1]).prototype_cam.filled
+    before, after = map(weights, files)
+    assert all(torch.equal(after[name], v) for name, v in before.items())
 
 
 @pytest.mark.parametrize('fault', ['size', 'other', 'no map'])
