@@ -62,6 +62,21 @@ def test_a_file_that_a_config_reads_is_to_blame(monkeypatch, tmp_path, repo):
     assert name not in said
 
 
+def test_a_variable_that_two_files_read_is_said_once(monkeypatch, tmp_path):
+    said = []
+    monkeypatch.setattr(
+        'mmengine.config.config.print_log', lambda text, **_: said.append(text)
+    )
+    monkeypatch.setenv('SOME_DIR', 'here')
+    (tmp_path / 'base.py').write_text("one = '{{$SOME_DIR:x}}'\n")
+    path = tmp_path / 'config.py'
+    path.write_text("_base_ = './base.py'\ntwo = '{{$SOME_DIR:x}}'\n")
+    found = []
+    run(lambda: found.append(load_config(str(path))))
+    assert (found[0].one, found[0].two) == ('here', 'here')
+    assert len(said) == 1
+
+
 def test_a_scope_that_is_no_name_is_named(tmp_path):
     (tmp_path / 'config.py').write_text("default_scope = 'mmseg'")
     with pytest.raises(ValueError, match='default_scope is 17'):

@@ -19,6 +19,7 @@ FOREIGN = {
     'libGL.so.1: cannot open shared object file',
     'operator torchvision::nms does not exist',
     "No module named 'mmcv._ext'",
+    "No module named 'mmrca'",
     'CUDA out of memory',
     'mmrca.EfficientNetLite is not in the … registry',
 }

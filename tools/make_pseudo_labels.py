@@ -238,9 +238,8 @@ def _without_foreground(result: Result) -> list[str]:
         return []
     return [
         f'{NOTE}{empty} of the {images} labels of images with a class show '
-        'none: '
-        'the classifier has learned too little (train it longer), or too '
-        'little reaches the threshold (lower '
+        'none: the classifier has learned too little (train it longer), or '
+        'too little reaches the threshold (lower '
         'pseudo_label.background.threshold, and pseudo_label.margin where '
         f'pixels are unlabelled, {_show(result["share"]["unlabelled"])} % now)'
     ]

@@ -3,7 +3,7 @@
 #
 #   python tools/train.py THIS
 #   python tools/make_pseudo_labels.py THIS \
-#       "$(cat work_dirs/cam_vgg16_30e_coco14/last_checkpoint)" \
+#       work_dirs/cam_vgg16_30e_coco14/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: vgg16-397923af.pth of torchvision, in the folder weights

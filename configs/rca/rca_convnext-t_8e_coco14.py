@@ -2,7 +2,7 @@
 #
 #   python tools/train.py THIS
 #   python tools/make_pseudo_labels.py THIS \
-#       "$(cat work_dirs/rca_convnext-t_8e_coco14/last_checkpoint)" \
+#       work_dirs/rca_convnext-t_8e_coco14/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: mmpretrain's convnext-tiny_32xb128_in1k_20221207-998cf3e9.pth, in

@@ -2,7 +2,7 @@
 #
 #   python tools/train.py THIS
 #   python tools/make_pseudo_labels.py THIS \
-#       "$(cat work_dirs/rca_dinov2-vitb14_8e_coco14/last_checkpoint)" \
+#       work_dirs/rca_dinov2-vitb14_8e_coco14/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: dinov2_vitb14_pretrain.pth of facebookresearch/dinov2 (the file

@@ -3,7 +3,7 @@
 #
 #   python tools/train.py THIS
 #   python tools/make_pseudo_labels.py THIS \
-#       "$(cat work_dirs/rca_efficientnet-lite0_8e_voc12/last_checkpoint)" \
+#       work_dirs/rca_efficientnet-lite0_8e_voc12/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: a package, in mmrca's extra 'weights'.

@@ -3,7 +3,7 @@
 #
 #   python tools/train.py THIS
 #   python tools/make_pseudo_labels.py THIS \
-#       "$(cat work_dirs/rca_r101-d16_30e_voc12/last_checkpoint)" \
+#       work_dirs/rca_r101-d16_30e_voc12/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: resnet101-63fe2227.pth of torchvision, in the folder weights

@@ -2,7 +2,7 @@
 #
 #   python tools/train.py THIS
 #   python tools/make_pseudo_labels.py THIS \
-#       "$(cat work_dirs/rca_resnet38_30e_coco14/last_checkpoint)" \
+#       work_dirs/rca_resnet38_30e_coco14/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: ilsvrc-cls_rna-a1_cls1000_ep-0001.pth, which PSA, IRN and SEAM pass

@@ -6,7 +6,7 @@
 #   python tools/train.py configs/rca/rca_vgg16_30e_voc12_paper.py
 #   python tools/make_pseudo_labels.py \
 #       configs/rca/rca_vgg16_30e_voc12_paper_saliency.py \
-#       "$(cat work_dirs/rca_vgg16_30e_voc12_paper/last_checkpoint)" \
+#       work_dirs/rca_vgg16_30e_voc12_paper/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: as there. Saliency maps of OAA's or EPS's authors, as 8-bit ID.png.

@@ -2,7 +2,7 @@
 #
 #   python tools/train.py THIS
 #   python tools/make_pseudo_labels.py THIS \
-#       "$(cat work_dirs/rca_vit-b16_8e_coco14/last_checkpoint)" \
+#       work_dirs/rca_vit-b16_8e_coco14/last_checkpoint \
 #       --out-dir work_dirs/labels
 #
 # Weights: mmpretrain's vit-base-p16_pt-32xb128-mae_in1k_20220623-4c544545.pth,

@@ -4,7 +4,7 @@
 #   LABEL_DIR=work_dirs/labels torchrun --nproc-per-node 4 tools/train.py \
 #       THIS --launcher pytorch
 #   python tools/test.py THIS \
-#       "$(cat work_dirs/deeplabv2_r101-d8_80k_coco14/last_checkpoint)"
+#       work_dirs/deeplabv2_r101-d8_80k_coco14/last_checkpoint
 #
 # On 1 or 8 GPUs set train_dataloader.batch_size=16 or 2 (README.md here).
 # The list of the training images is made of that of their labels:
