@@ -16,11 +16,14 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import Progress
 
-from mmrca.atomic_write import write_json
+from mmrca.atomic_write import read_json, write_json
 from mmrca.cli import load_config
+from mmrca.folder_lock import sole_user
 from mmrca.launch import die_with_parent
 
 _PACKAGE = Path(__file__).parent
+# A training that SIGTERM stopped has it, one that ended has not.
+INTERRUPTED = 'interrupted.pth'
 _CHECKOUT = (_PACKAGE.parent / 'tools' / 'train.py').is_file()
 _HOME = _PACKAGE.parent if _CHECKOUT else _PACKAGE / '.mim'
 TOOLS, CONFIGS = _HOME / 'tools', _HOME / 'configs'
@@ -120,9 +123,14 @@ def take_all(steps: Sequence[Step], root: Path, quiet: bool = False) -> None:
             place of commands and output.
 
     Raises:
-        ValueError: A step fails, or was done otherwise.
+        ValueError: A step fails, is stopped or was done otherwise, or another
+            run uses the folder.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    with sole_user(root):
+        _take_all(steps, root, quiet)
+
+
+def _take_all(steps: Sequence[Step], root: Path, quiet: bool) -> None:
     before = ''
     for number, step in enumerate(steps, 1):
         mark = root / f'{step.name}.done'
@@ -171,7 +179,7 @@ def link_checkpoint(work_dir: Path) -> Path:
 def _is_done(mark: Path, wanted: dict, step: Step) -> bool:
     if not mark.exists():
         return False
-    found = json.loads(mark.read_text())
+    found = read_json(mark)
     changed = [key for key in wanted if found.get(key) != wanted[key]]
     if not changed:
         return True
@@ -208,6 +216,10 @@ def _finish(step: Step, last: Sequence[str], status: int) -> None:
         raise ValueError(
             f'step {step.name} ended with status {status}{said}; when that is '
             'mended, the same call goes on'
+        )
+    if step.work_dir and (step.work_dir / INTERRUPTED).exists():
+        raise ValueError(
+            f'step {step.name} was stopped by SIGTERM; the same call goes on'
         )
 
 

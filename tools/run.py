@@ -8,13 +8,13 @@ step that is done is skipped, one that was cut goes on.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mmrca.atomic_write import read_json, write_json
 from mmrca.cli import load_config, run
 from mmrca.steps import (
     CONFIGS,
@@ -140,13 +140,13 @@ def summarise(root: Path) -> dict:
         on those of the test images; without masks they are not there.
     """
     found: dict = {}
-    record = json.loads((root / 'labels.json').read_text())
+    record = read_json(root / 'labels.json')
     if record['against_masks']:
         quality = record['against_masks']['labels']
         keys = ('mIoU_strict', 'mIoU_labelled', 'coverage')
         found['labels'] = {key: quality[key] for key in keys}
     tested = sorted((root / 'test').glob('*/*.json'))
-    figures = json.loads(tested[-1].read_text()) if tested else {}
+    figures = read_json(tested[-1]) if tested else {}
     if 'mIoU' in figures:
         found['segmenter'] = {k: figures[k] for k in ('mIoU', 'mAcc', 'aAcc')}
     return found
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         steps += segmenter_steps(segmenter, root, args.seg_options)
     take_all(steps, root)
     summary = summarise(root)
-    (root / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    write_json(root / 'summary.json', summary)
     for part, figures in summary.items():
         shown = ', '.join(f'{k} {v:.1f}' for k, v in figures.items())
         print(f'{part}: {shown}')
