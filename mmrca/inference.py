@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mmrca.models import RCA
 
 
-# Bytes of an image's CAMs. 100 classes of a large photo at 4 scales take 30 MB.
+# Bytes of an image's CAMs; 100 classes at 4 scales take some 30 MB.
 _LARGEST = 2**29
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -12,7 +13,6 @@ from tests.place import Place
 
 REPO = Path(__file__).parents[2]
 _LABELS = [[0], [1], [2], [0, 1], [1, 2], [0, 2], [0, 1, 2], [], [1], [2]]
-_PROTOTYPES = dict(type='mmrca.PrototypeCAM', num_prototypes=2, stages=[0])
 
 
 class Work:
@@ -54,7 +54,7 @@ class Training(Work):
     """RCA by epochs: memory, refresh each epoch, prototypes at the end."""
 
     by_epoch = True
-    more: dict = {}
+    more: ClassVar[dict] = {}
 
     def prepare(self) -> None:
         cfg = tiny.config(
@@ -112,7 +112,7 @@ class IterTraining(Training):
 class LoaderTraining(Training):
     """With two processes that load the images."""
 
-    more = {  # noqa: RUF012
+    more: ClassVar[dict] = {
         'train_dataloader.num_workers': 2,
         'train_dataloader.persistent_workers': True,
     }
