@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 REQUIREMENTS := requirements/pinned.txt requirements/headless.txt
 ARGS ?=
 
-.PHONY: help env demo test test-slow test-all gpu bench docs lint format clean
+.PHONY: help env demo test test-slow test-all faults gpu bench docs lint \
+    format clean
 
 help:
 	@echo 'make env        make $(VENV) (about 3 minutes the first time)'
@@ -15,6 +16,7 @@ help:
 	@echo 'make test       the test suite, without slow and real-data tests'
 	@echo 'make test-slow  only the slow and real-data tests (VOC20_MINI=DIR)'
 	@echo 'make test-all   both'
+	@echo 'make faults     breaks 500 runs, and sees that each goes on'
 	@echo 'make gpu        tests and ratios on a GPU, in work_dirs/gpu'
 	@echo 'make bench      speed beside other tools, for docs/benchmarks.md'
 	@echo 'make docs       the documentation site, in site'
@@ -50,6 +52,9 @@ test-slow: $(READY)
 	$(BIN)/python -m pytest -m 'slow or real_data' --timeout 1200 $(ARGS)
 
 test-all: test test-slow
+
+faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.inject $(ARGS)
 
 gpu: $(READY)
 	$(BIN)/python -m benchmarks.bench --device cuda --out work_dirs/gpu/summary.json
