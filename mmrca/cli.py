@@ -83,8 +83,9 @@ def run(main: Callable[[], None]) -> None:
         if _LOADER in str(error):
             _end(
                 error,
-                f'{sentence(error)} It may have needed more memory than there '
-                'is: lower train_dataloader.num_workers or batch_size.',
+                f'{sentence(error).rstrip(".")}. It may have needed more '
+                'memory than there is: lower train_dataloader.num_workers or '
+                'train_dataloader.batch_size, and go on by --resume',
             )
         if not isinstance(error, (ValueError, OSError)):
             raise
