@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
 from mmengine import runner
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mmrca.atomic_write import atomic_write
+from mmrca.checkpoint import write_checkpoint
 from mmrca.engine.interruption import EpochBasedTrainLoop, InterruptionHook
 from mmrca.folder_lock import remove_parts, sole_user
 
@@ -98,9 +97,7 @@ def _save(checkpoint: dict, filename: str, **backend: Any) -> None:
         _save_through_memory(checkpoint, filename, **backend)
         return
     Path(filename).parent.mkdir(parents=True, exist_ok=True)
-    # Of a path torch makes a file itself, and loses why it cannot be written.
-    with atomic_write(filename) as part, part.open('wb') as file:
-        torch.save(checkpoint, file)
+    write_checkpoint(filename, checkpoint)
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -1,6 +1,7 @@
 """A training that SIGTERM stops goes on as if it had not."""
 
 import os
+import resource
 import signal
 import uuid
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmrca.checkpoint import write_checkpoint
 from mmrca.engine.runner import Runner
 from mmrca.folder_lock import sole_user
 from mmrca.steps import INTERRUPTED, Step, take_all
@@ -121,3 +123,16 @@ def test_what_a_killed_training_left_is_removed(tmp_path):
         path.touch()
     train(cfg, work_dir)
     assert [*work_dir.glob('.*.part')] == [alive]
+
+
+@pytest.mark.parametrize('size', [5_000, 50_000])
+def test_a_full_disk_says_so(tmp_path, size):
+    """torch's own complaint hides that of the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(OSError, match=r'too large.*a\.pth'):
+            write_checkpoint(tmp_path / 'a.pth', dict(w=torch.zeros(99_999)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [*tmp_path.iterdir()] == []
