@@ -35,7 +35,7 @@ def test_features_of_one_cell(tmp_path):
         with Image.open(path) as picture:
             picture.resize((4, 4)).save(path)
     for path in (tmp_path / 'masks').iterdir():
-        Image.new('L', (4, 4)).save(path)
+        Image.new('L', (4, 4), 1).save(path)
     size = {'model.data_preprocessor.size': (4, 4)}
     trained(tmp_path, labels, **size)
 
