@@ -7,8 +7,8 @@ READY := $(VENV)/.ready
 REQUIREMENTS := requirements/pinned.txt requirements/headless.txt
 ARGS ?=
 
-.PHONY: help env demo test test-slow test-all coverage gpu bench docs lint
-.PHONY: format lock clean
+.PHONY: help env demo test test-slow test-all coverage faults gpu bench
+.PHONY: docs lint format lock clean
 
 help:
 	@echo 'make env        make $(VENV) (about 3 minutes the first time)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-slow  only the slow and real-data tests (VOC20_MINI=DIR)'
 	@echo 'make test-all   both'
 	@echo 'make coverage   make test, then the lines and branches it left out'
+	@echo 'make faults     breaks 500 runs, and sees that each goes on'
 	@echo 'make gpu        tests and ratios on a GPU, in work_dirs/gpu'
 	@echo 'make bench      speed beside other tools, for docs/benchmarks.md'
 	@echo 'make docs       the documentation site, in site'
@@ -57,6 +58,9 @@ test-all: test test-slow
 coverage: $(READY)
 	$(BIN)/python -m pip install --quiet pytest-cov==7.1.0
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --timeout 600 --cov $(ARGS)
+
+faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.inject $(ARGS)
 
 gpu: $(READY)
 	$(BIN)/python -m benchmarks.bench --device cuda --out work_dirs/gpu/summary.json

@@ -5,11 +5,17 @@ Importing the package checks the versions of what it builds on and makes
 with them, are imported when a config asks for one.
 """
 
-from mmrca._compat import check_versions, cure_torchvision, hide_debug_prints
+from mmrca._compat import (
+    check_versions,
+    cure_torchvision,
+    hide_debug_prints,
+    limit_opencv,
+)
 from mmrca.version import __version__
 
 check_versions()
 cure_torchvision()
+limit_opencv()
 hide_debug_prints()
 
 from mmrca import registry  # noqa: E402

@@ -1,11 +1,12 @@
 """What has to be right about the other packages before mmrca can use them.
 
-``mmrca/__init__.py`` calls the first three, before anything imports an
+``mmrca/__init__.py`` calls the first four, before anything imports an
 OpenMMLab package. None of them imports torch, which takes seconds.
 """
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -39,6 +40,8 @@ NUMPY_SCALARS = (
     *(np.uint8, np.uint16, np.uint32, np.uint64),
     *(np.float16, np.float32, np.float64),
 )
+
+_MOST_PIXELS = 178_956_970  # twice PIL.Image.MAX_IMAGE_PIXELS
 
 # torch.library.Library objects: a schema lives as long as its library does.
 _torchvision_schemas: list = []
@@ -144,6 +147,15 @@ def _declare_nms() -> None:
     for module in list(sys.modules):
         if module.startswith('torchvision.'):
             del sys.modules[module]
+
+
+def limit_opencv() -> None:
+    """Let OpenCV decode no picture that Pillow takes for a bomb.
+
+    It reads this when it is imported. Its own limit is 6 times higher, and
+    what trainings read does not go through Pillow.
+    """
+    os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(_MOST_PIXELS))
 
 
 def hide_debug_prints() -> None:

@@ -28,6 +28,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def read_json(path: str | Path) -> dict:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        ValueError: It holds something else.
+        OSError: It cannot be read.
+    """
+    try:
+        return dict(json.loads(Path(path).read_text(encoding='utf-8')))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f'{path} was not written by this program: {error or "nested"}; '
+            'give another, or delete it'
+        ) from error
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write a JSON file, whole or not at all."""
     with atomic_write(path) as part:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmrca._compat import allow_resuming
+from mmrca.atomic_write import atomic_write
 from mmrca.checks import first_few
 from mmrca.published_weights import (
     Normalization,
@@ -130,6 +131,23 @@ def read_checkpoint(path: str) -> dict:
     if not weights:
         raise ValueError(f'{path} is not a checkpoint: it holds no weights')
     return {**saved, 'state_dict': weights}
+
+
+def write_checkpoint(path: str | Path, content: dict) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # Of a path torch makes a file itself, and loses why it cannot be written.
+    with atomic_write(path) as part, part.open('wb') as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            cause = error.__context__  # which torch's own complaint hides
+            if not isinstance(cause, OSError):
+                raise
+            raise OSError(cause.errno, cause.strerror, str(path)) from cause
 
 
 def file_digest(path: str) -> str:

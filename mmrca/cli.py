@@ -42,6 +42,7 @@ _PASTED = (
 _IN_CONFIG = re.compile(r'\{\{\W*\$(\w+)\s*:\s*([^\s\'"}]*)')
 _UNKNOWN = re.compile(r"unexpected keyword argument '(\w+)'")
 _BUILDER = 'mmengine.registry.build_functions'
+_LOADER = 'DataLoader worker (pid'  # how torch says that one is gone
 _SHOWN = 200  # characters of options that an error shows
 # How long OpenMP's threads spin, in libgomp's and in Intel's words.
 SPINNING = ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME')
@@ -56,7 +57,8 @@ def run(main: Callable[[], None]) -> None:
     Raises:
         SystemExit: With status 2 after a ``ValueError``, an ``OSError``
             (``FileNotFoundError`` is one) or whatever mmengine raises when
-            it builds a config's parts, with 130 after Ctrl-C. If the
+            it builds a config's parts, or a data loader's worker that was
+            killed, with 130 after Ctrl-C. If the
             environment variable ``MMRCA_TRACEBACK`` is set, the exception
             itself comes through instead.
     """
@@ -82,6 +84,13 @@ def run(main: Callable[[], None]) -> None:
         part = _part_of_config(error)
         if part:
             _end(error, f'the config cannot be built: {part}')
+        if _LOADER in str(error):
+            _end(
+                error,
+                f'{sentence(error).rstrip(".")}. It may have needed more '
+                'memory than there is: lower train_dataloader.num_workers or '
+                'train_dataloader.batch_size, and go on by --resume',
+            )
         if not isinstance(error, (ValueError, OSError)):
             raise
         _end(error, sentence(error))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import mmcv
 import numpy as np
@@ -26,6 +26,10 @@ from mmrca.ops.cam import normalize_cams
 
 if TYPE_CHECKING:
     from mmrca.models import RCA
+
+
+# Bytes of an image's CAMs; 100 classes at 4 scales take some 30 MB.
+_LARGEST = 2**29
 
 
 class Cams(NamedTuple):
@@ -210,18 +214,25 @@ def read_cams(path: Path, classes: Sequence[int] | None) -> Cams | None:
         classes: The image's classes, None if they are to be those saved.
 
     Returns:
-        None if they are missing, broken or of other classes.
+        None if they are missing, broken, of other classes or so large that
+        they may be a decompression bomb.
     """
     try:
+        with ZipFile(path) as archive:
+            if sum(i.file_size for i in archive.infolist()) > _LARGEST:
+                return None
         with np.load(path) as arrays:
             known = arrays['classes'].tolist()
             if classes is not None and known != list(classes):
                 return None
             count = sum(name.startswith('cam_') for name in arrays)
             maps = [torch.from_numpy(arrays[f'cam_{i}']) for i in range(count)]
-            return Cams(known, maps, torch.from_numpy(arrays['scores']))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            scores = torch.from_numpy(arrays['scores'])
+    # A header may promise any size.
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, MemoryError):
         return None
+    fit = all(m.ndim == 3 and len(m) == len(known) for m in maps)
+    return Cams(known, maps, scores) if maps and fit else None
 
 
 def _check(

@@ -17,12 +17,15 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.progress import Progress
 
-from mmrca.atomic_write import write_json
+from mmrca.atomic_write import read_json, write_json
 from mmrca.cli import load_config, parse_options
+from mmrca.folder_lock import sole_user
 from mmrca.launch import count_cores, die_with_parent
 from mmrca.progress import NOTE
 
 _PACKAGE = Path(__file__).parent
+# A training that SIGTERM stopped has it, one that ended has not.
+INTERRUPTED = 'interrupted.pth'
 _CHECKOUT = (_PACKAGE.parent / 'tools' / 'train.py').is_file()
 _HOME = _PACKAGE.parent if _CHECKOUT else _PACKAGE / '.mim'
 TOOLS, CONFIGS = _HOME / 'tools', _HOME / 'configs'
@@ -129,10 +132,17 @@ def take_all(
             in ``NAME.log``, in place of commands and output.
 
     Raises:
-        ValueError: A step fails, or was done otherwise.
+        ValueError: A step fails, is stopped or was done otherwise, or another
+            run uses the folder.
     """
-    root.mkdir(parents=True, exist_ok=True)
     stages = [[s] if isinstance(s, Step) else s for s in steps]
+    with sole_user(root):
+        _take_all(stages, root, quiet)
+
+
+def _take_all(
+    stages: Sequence[Sequence[Step]], root: Path, quiet: bool
+) -> None:
     before = ''
     for number, stage in enumerate(stages, 1):
         marks = [_Mark(step, root, before) for step in stage]
@@ -176,7 +186,7 @@ class _Mark:
 
     def read(self) -> dict[str, str]:
         """Return what the step was done with."""
-        return json.loads(self.path.read_text() or '{}')
+        return read_json(self.path)
 
     def write(self) -> None:
         """Say that the step is done."""
@@ -324,13 +334,14 @@ def _run_side_by_side(marks: Sequence[_Mark]) -> None:
             running.append(_start(mark.step, file, threads))
     failed = []
     for mark, process in zip(marks, running, strict=True):
-        if process.wait():
-            failed.append((mark, process.returncode))
-        else:
-            mark.write()
-    for mark, status in failed:
+        status = process.wait()
         lines = mark.log.read_text(errors='replace').strip().splitlines()
-        _finish(mark, lines[-1], status)
+        try:
+            _finish(mark, lines[-1], status)
+        except ValueError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     print(f'{(time.monotonic() - start) / 60:.1f} minutes', flush=True)
 
 
@@ -342,14 +353,20 @@ def _finish(mark: _Mark, last: str, status: int) -> None:
         last: Line of its log, '' if it was on the screen.
         status: Of its process.
     """
-    if not status:
-        mark.write()
-        return
-    said = f': {last.removeprefix("error: ")}; see {mark.log}' if last else ''
-    raise ValueError(
-        f'step {mark.step.name} ended with status {status}{said}; when that '
-        'is mended, the same call goes on'
-    )
+    if status:
+        said = last.removeprefix('error: ')
+        said = f': {said}; see {mark.log}' if said else ''
+        raise ValueError(
+            f'step {mark.step.name} ended with status {status}{said}; when '
+            'that is mended, the same call goes on'
+        )
+    folder = mark.step.work_dir
+    if folder and (folder / INTERRUPTED).exists():
+        raise ValueError(
+            f'step {mark.step.name} was stopped by SIGTERM; the same call '
+            'goes on'
+        )
+    mark.write()
 
 
 def _run_quietly(mark: _Mark, head: str) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmseg.structures import SegDataSample
 
 from mmrca.datasets.image_level_dataset import unwrap_dataset
-from mmrca.datasets.images import image_id
+from mmrca.datasets.images import image_id, image_name
 from mmrca.pseudo_labels.writer import palette_of, write_label
 
 
@@ -38,9 +38,9 @@ class LabelWriter(Hook):
         dataset = unwrap_dataset(runner.test_dataloader.dataset)
         palette = palette_of(dataset.metainfo)
         for sample in outputs or ():
-            name = os.path.relpath(
-                sample.img_path, dataset.data_prefix['img_path']
-            )
+            folder = dataset.data_prefix['img_path']
+            name = os.path.relpath(sample.img_path, folder)
+            image_name(name, f'image folder {folder}')  # it may lead out
             path = self.folder / f'{image_id(name)}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
             # [1, H, W], or [H, W] of MMSegmentation's SegTTAModel.

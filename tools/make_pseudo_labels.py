@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from mmrca.cli import (
     load_config,
     run,
 )
+from mmrca.folder_lock import sole_user
 from mmrca.launch import add_launcher, join
 from mmrca.progress import NOTE
 
@@ -322,22 +324,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from mmrca.pseudo_labels.maker import make_pseudo_labels
 
-    result = make_pseudo_labels(
-        config,
-        args.checkpoint,
-        args.out_dir,
-        photos=args.photos,
-        label_list=args.list,
-        corrections=args.corrections,
-        cams_dir=args.cams,
-        record=args.json,
-        overwrite=args.overwrite,
-        strict=args.strict,
-        workers=args.workers,
-        batch_size=args.batch_size,
-    )
-    if get_dist_info()[0] == 0:
-        record = None
+    first, record = get_dist_info()[0] == 0, None
+    with sole_user(args.out_dir or args.cams) if first else nullcontext():
+        result = make_pseudo_labels(
+            config,
+            args.checkpoint,
+            args.out_dir,
+            photos=args.photos,
+            label_list=args.list,
+            corrections=args.corrections,
+            cams_dir=args.cams,
+            record=args.json,
+            overwrite=args.overwrite,
+            strict=args.strict,
+            workers=args.workers,
+            batch_size=args.batch_size,
+        )
+    if first:
         if args.out_dir:
             record = Path(args.json or f'{Path(args.out_dir).absolute()}.json')
             print(class_table(result))

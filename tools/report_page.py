@@ -4,6 +4,7 @@ import base64
 import datetime
 import io
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from mmrca import __version__
 from mmrca.atomic_write import atomic_write
+from mmrca.folder_lock import remove_parts
 
 Line = Sequence[tuple[float, float]]
 
@@ -37,6 +39,7 @@ def write_page(path: Path, parts: Sequence[dict]) -> None:
         parts=parts,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_parts(path.parent, f'.{escape(path.name)}.*.part')
     with atomic_write(path) as part:
         # A file name may hold bytes that are no text.
         part.write_text(text, encoding='utf-8', errors='backslashreplace')

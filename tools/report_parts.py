@@ -4,6 +4,7 @@ All of it stands in files that these wrote; only the prototypes' crops are
 looked for anew.
 """
 
+import ast
 import json
 import random
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from PIL import Image
 from report_page import Line, chart_uri, picture_uri
 from report_prototypes import prototypes_of
 
+from mmrca.atomic_write import read_json
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.datasets.masks import read_class_map
 from mmrca.inference import enlarge_cams, read_cams
@@ -79,7 +81,10 @@ def training_part(folder: Path) -> dict:
     configs = sorted(folder.glob('*.py'), key=lambda f: f.stat().st_mtime)
     part['configs'] = [f.read_text() for f in configs[-1:]]
     if configs:
-        part['facts'] = _training_facts(Config.fromfile(configs[-1]))
+        try:
+            part['facts'] = _training_facts(read_dump(configs[-1]))
+        except ValueError as error:
+            part['problems'].append(str(error))
     lines, broken = read_scalars(folder)
     if broken:
         part['problems'].append(
@@ -87,6 +92,35 @@ def training_part(folder: Path) -> dict:
         )
     part['curves'] = curves(lines)
     return part
+
+
+def read_dump(path: Path) -> Config:
+    """Read the config that a training wrote down, without running it.
+
+    Raises:
+        ValueError: It holds more than values.
+    """
+    try:
+        lines = ast.parse(path.read_text(encoding='utf-8')).body
+        return Config({one.targets[0].id: _value(one.value) for one in lines})
+    # What is no assignment lacks these attributes.
+    except (AttributeError, SyntaxError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f'{path} is not the config that a training writes, so it is not '
+            f'read: {error}'
+        ) from error
+
+
+def _value(node: ast.expr) -> Any:
+    match node:
+        case ast.Call(func=ast.Name(id='dict'), args=[], keywords=pairs):
+            return {str(pair.arg): _value(pair.value) for pair in pairs}
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return {ast.literal_eval(k): _value(v) for k, v in pairs}
+        case ast.List(elts=items) | ast.Tuple(elts=items):
+            return [_value(item) for item in items]
+    return ast.literal_eval(node)
 
 
 def _training_facts(config: Config) -> dict[str, Any]:
@@ -180,7 +214,7 @@ def labels_part(folder: Path, pictures: int, prototype_images: int) -> dict:
             'tools/make_pseudo_labels.py again as before. It keeps the '
             'labels and writes both.'
         )
-    record = json.loads(record_file.read_text())
+    record = read_json(record_file)
     rows = read_review(review_file(record_file))
     part = _part(folder, work_dir=_work_dir(record))
     part['facts'] = _label_facts(record, rows)

@@ -3,7 +3,8 @@
 Shape shorthand: L classes, K prototypes a class, D channels, h x w cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,13 @@ from mmrca.models import RCA
 from mmrca.progress import progress
 from mmrca.pseudo_labels.review import Row
 from mmrca.pseudo_labels.writer import read_stamp
+from mmrca.registry import MODELS
 
+# Some of mmpretrain's models read pickles.
+_SAFE = (
+    *('mmrca.models.', 'mmseg.models.', 'mmpretrain.models.backbones.'),
+    *('mmengine.', 'mmcv.', 'torch.'),
+)
 _CROP = 64
 
 
@@ -44,6 +51,7 @@ def prototypes_of(
         OSError: The checkpoint is gone.
     """
     init_default_scope('mmseg')
+    check_types(record['model'])
     names = record['classes']
     dataset = dict(dataset=dict(metainfo=dict(classes=names)))
     config = Config(dict(model=record['model'], train_dataloader=dataset))
@@ -67,6 +75,47 @@ def prototypes_of(
             for c in range(len(keys))
         ],
     }
+
+
+def check_types(config: object, where: str = 'model') -> None:
+    """Refuse parts that are no registered ones of the known packages.
+
+    A record is data, and a type that is not registered is imported and
+    called, whatever it is.
+
+    Args:
+        config: Of a model, or a part of it.
+        where: Its name, for the error.
+
+    Raises:
+        ValueError: A type is something else.
+    """
+    if isinstance(config, list | tuple):
+        config = dict(enumerate(config))
+    if not isinstance(config, Mapping):
+        return
+    kind = config.get('type')
+    if kind is not None and not _is_registered(str(kind)):
+        raise ValueError(
+            f'{where}.type is {kind!r}, which is no part of mmrca or the '
+            'OpenMMLab packages, and none other is built for a report'
+        )
+    for key, value in config.items():
+        check_types(value, f'{where}.{key}')
+
+
+def _is_registered(kind: str) -> bool:
+    scope, _, name = kind.rpartition('.')
+    if scope not in ('', 'mmrca', 'mmseg', 'mmpretrain'):
+        return False
+    if scope:
+        import_module(f'{scope}.registry')
+    root = MODELS.parent
+    for registry in root.children.values():
+        registry.import_from_location()
+    every = [r.module_dict for r in (root, *root.children.values())]
+    found = [parts[name].__module__ for parts in every if name in parts]
+    return bool(found) and all(one.startswith(_SAFE) for one in found)
 
 
 def _sample(

@@ -8,13 +8,13 @@ step that is done is skipped, one that was cut goes on.
 """
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mmrca.atomic_write import read_json, write_json
 from mmrca.cli import load_config, parse_options, run
 from mmrca.steps import (
     CONFIGS,
@@ -141,7 +141,7 @@ def summarise(root: Path) -> dict:
         share of the pixels that show a class; where there are masks, also
         how well they agree, on the training and on the test images.
     """
-    record = json.loads((root / 'labels.json').read_text())
+    record = read_json(root / 'labels.json')
     share = record['share']
     background = share[record['classes'][0]]
     found = {
@@ -156,7 +156,7 @@ def summarise(root: Path) -> dict:
         found['labels'] |= {key: quality[key] for key in keys}
     tested = sorted((root / 'test').glob('*/*.json'))
     if tested:
-        figures = json.loads(tested[-1].read_text())
+        figures = read_json(tested[-1])
         keys = ('foreground', 'mIoU', 'mAcc', 'aAcc')
         found['segmenter'] = {k: figures[k] for k in keys if k in figures}
     return found
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         steps += segmenter_steps(segmenter, root, args.seg_options)
     take_all(steps, root)
     summary = summarise(root)
-    (root / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n')
+    write_json(root / 'summary.json', summary)
     for part, figures in summary.items():
         shown = ', '.join(f'{k} {v:.1f}' for k, v in figures.items())
         print(f'{part}, %: {shown}')

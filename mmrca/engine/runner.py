@@ -1,15 +1,19 @@
 """mmengine's Runner, shorter on the screen and lighter when it saves."""
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import torch
 from mmengine import runner
+from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
+from torch import nn
 
-from mmrca.atomic_write import atomic_write
+from mmrca.checkpoint import write_checkpoint
+from mmrca.engine.interruption import EpochBasedTrainLoop, InterruptionHook
+from mmrca.folder_lock import remove_parts, sole_user
 
 # What mmengine says at each start, or epoch, about itself.
 _CHATTER = (
@@ -29,8 +33,42 @@ class Runner(runner.Runner):
 
     The log file is as complete as mmengine's, and the config is a file of its
     own, too; on the screen these hundreds of lines hide what comes after.
-    Checkpoints are written straight to their files, whole or not at all.
+    Checkpoints are written straight to their files, whole or not at all. A
+    training has its folder for itself, and stops when SIGTERM asks it to, see
+    :class:`mmrca.engine.interruption.InterruptionHook`.
     """
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """Build the loop of the training, as mmengine calls it."""
+        if isinstance(loop, dict):
+            given = dict(loop)
+            kind = given.pop('type', None)
+            by_epoch = given.pop('by_epoch', False)
+            if kind == 'EpochBasedTrainLoop' or (not kind and by_epoch):
+                loop = EpochBasedTrainLoop(
+                    self, self._train_dataloader, **given
+                )
+        return super().build_train_loop(loop)
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint, as mmengine calls it."""
+        saved = super().load_checkpoint(*args, **kwargs)
+        # It is Python, which mmengine would run when it resumes.
+        saved.get('meta', {}).pop('config', None)
+        return saved
+
+    def train(self) -> nn.Module:
+        """Train.
+
+        Raises:
+            ValueError: Another run uses the work dir.
+        """
+        self.register_hook(InterruptionHook())
+        with ExitStack() as stack:
+            if is_main_process():
+                stack.enter_context(sole_user(self.work_dir))
+                remove_parts(Path(self.work_dir))
+            return super().train()
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, as mmengine calls it."""
@@ -59,9 +97,7 @@ def _save(checkpoint: dict, filename: str, **backend: Any) -> None:
         _save_through_memory(checkpoint, filename, **backend)
         return
     Path(filename).parent.mkdir(parents=True, exist_ok=True)
-    # Of a path torch makes a file itself, and loses why it cannot be written.
-    with atomic_write(filename) as part, part.open('wb') as file:
-        torch.save(checkpoint, file)
+    write_checkpoint(filename, checkpoint)
 
 
 def _is_of_use(record: logging.LogRecord) -> bool:

@@ -238,7 +238,10 @@ class RegionMemory(nn.Module):
         staged = self.take_staged()
         batch = RegionList(staged.valid, self.capacity)
         scores = batch.collect(staged.scores)
+        regions = batch.collect(staged.regions)
         accepted = batch.valid & (scores > self.gate)
+        # A row would never get rid of what is not finite.
+        accepted &= regions.isfinite().all(dim=1)
         if len(self.rows):  # a data set of normal images has none
             index = batch.collect(staged.index)
             if self.ring:
@@ -250,7 +253,7 @@ class RegionMemory(nn.Module):
                 self.rows,
                 self.filled,
                 index,
-                batch.collect(staged.regions),
+                regions,
                 scores,
                 accepted,
                 self.momentum,

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch import Tensor
 
-from mmrca.atomic_write import write_json
+from mmrca.atomic_write import read_json, write_json
 from mmrca.checkpoint import file_digest
 from mmrca.datasets.images import ImageError, load_image
+from mmrca.folder_lock import remove_parts
 from mmrca.inference import Cams, image_stages, infer_cams
 from mmrca.models import RCA
 from mmrca.ops.metrics import best_f1
@@ -283,7 +285,7 @@ class Calibrator:
 
     def _read(self) -> dict:
         try:
-            return dict(json.loads(self.path.read_text()))
+            return read_json(self.path)
         except (OSError, ValueError):
             return {}
 
@@ -298,7 +300,9 @@ class Calibrator:
         kept = self._read()
         kept[what] = {'value': value, **self.made_with, **made_with}
         kept[what]['images'] = _digest(self.infos or ())
+        name = escape(self.path.name)
         try:
+            remove_parts(self.path.parent, f'.{name}.*.part')
             write_json(self.path, kept)
         except OSError as error:
             print(f'the calibration cannot be kept: {error}', flush=True)

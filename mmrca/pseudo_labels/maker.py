@@ -7,6 +7,7 @@ The first makes labels and never sees a mask; the second
 import json
 import os
 from collections.abc import Callable, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,9 +17,10 @@ from mmengine.dist import all_gather_object, barrier, get_dist_info
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmrca.atomic_write import write_json
+from mmrca.atomic_write import read_json, write_json
 from mmrca.checkpoint import file_digest, load_classifier, locate
 from mmrca.datasets.image_level_dataset import unwrap_dataset
+from mmrca.folder_lock import remove_parts
 from mmrca.launch import count_cores
 from mmrca.progress import progress
 from mmrca.pseudo_labels.calibration import Calibrator
@@ -212,6 +214,7 @@ def make_pseudo_labels(
         result |= measured
         stop_at(errors, strict)
         record.parent.mkdir(parents=True, exist_ok=True)
+        remove_parts(record.parent, f'.{escape(record.stem)}*.part')
         write_json(record, result)
         write_review(review_file(record), review(judged, classes[1:]))
         if photos or done['edited']:
@@ -251,7 +254,7 @@ def _check_record(path: Path | None) -> None:
     if path is None or not path.exists():
         return
     try:
-        ours = 'checkpoint_sha256' in json.loads(path.read_text())
+        ours = 'checkpoint_sha256' in read_json(path)
     except (OSError, ValueError):
         ours = False
     if not ours:

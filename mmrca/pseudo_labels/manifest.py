@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from mmrca import __version__
-from mmrca.atomic_write import write_json
+from mmrca.atomic_write import read_json, write_json
 from mmrca.checks import first_few
+from mmrca.folder_lock import remove_parts
 from mmrca.pseudo_labels.writer import read_stamp
 
 NAME = 'manifest.json'
@@ -70,7 +71,7 @@ def read_manifest(folder: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path)
         return {**found, 'recipe': dict(found['recipe'])}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
@@ -119,8 +120,7 @@ def claim_folders(
             write_manifest(claim.folder, claim.recipe, notes)
         for path in {path.parent for path in claim.files}:
             path.mkdir(parents=True, exist_ok=True)
-        for left in claim.folder.rglob('.*.part'):  # of a killed run
-            left.unlink()
+        remove_parts(claim.folder, '**/.*.part')
 
 
 def _make_room(claim: Claim, notes: Notes) -> None:

@@ -107,14 +107,17 @@ def read_facts(path: str | Path) -> Facts | None:
     """Read what the making of a label showed.
 
     Returns:
-        None if the label has no facts, such as one that an editor saved.
+        None if the label has none, such as one that an editor saved, or
+        others than :func:`write_label` writes.
     """
     if not read_stamp(path):
         return None
     try:
-        return json.loads(open_picture(path, 'label').info[_FACTS])
-    except (ImageError, KeyError):
+        facts = json.loads(open_picture(path, 'label').info[_FACTS])
+        numbers = [*facts['scores'], facts['margin'], facts['disagreement']]
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
+    return facts if all(isinstance(n, float | int) for n in numbers) else None
 
 
 def palette_of(metainfo: dict) -> Sequence[Sequence[int]]:

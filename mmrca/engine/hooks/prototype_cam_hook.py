@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmrca.atomic_write import atomic_write
-from mmrca.checkpoint import read_checkpoint, unwrap
+from mmrca.checkpoint import read_checkpoint, unwrap, write_checkpoint
 from mmrca.checks import Count, Share
 from mmrca.datasets.image_level_dataset import unwrap_dataset
 from mmrca.engine.prototype_filling import collect_rows, fill
@@ -106,6 +104,4 @@ def add_prototypes(
     saved = read_checkpoint(str(checkpoint))
     for name, value in prototype_cam.state_dict().items():
         saved['state_dict'][f'prototype_cam.{name}'] = value.cpu()
-    # Of a path torch makes a file itself, and loses why it cannot be written.
-    with atomic_write(out or checkpoint) as part, part.open('wb') as file:
-        torch.save(saved, file)
+    write_checkpoint(out or checkpoint, saved)
