@@ -7,7 +7,14 @@ from urllib.request import urlopen
 import pytest
 import torch
 
-from mmrca.cli import ConfigOptions, load_config, run, sentence
+from mmrca.cli import (
+    ConfigOptions,
+    existing_file,
+    existing_folder,
+    load_config,
+    run,
+    sentence,
+)
 from mmrca.registry import MODELS
 
 
@@ -35,6 +42,23 @@ def test_a_missing_file_is_named(capsys, tmp_path):
     assert capsys.readouterr().err == (
         f'error: No such file or directory: {tmp_path}/list.txt\n'
     )
+
+
+def test_a_path_that_is_no_file_or_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match='path of the config is empty'):
+        existing_file('', 'config')
+    (tmp_path / 'file').touch()
+    with pytest.raises(FileNotFoundError, match=r'photos .*file is not a fo'):
+        existing_folder(str(tmp_path / 'file'), 'photos')
+
+
+def test_an_interrupt_ends_with_its_status():
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    assert end.value.code == 130
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(repo):

@@ -255,3 +255,13 @@ def test_a_broken_image_is_named(root, content):
     said = sentence(error.value)
     assert f'image {root}/images/1.png' in said
     assert 'replace it' in said
+
+
+def test_a_padded_image_is_refused(root):
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Pad', size=(64, 64)),
+        dict(type='mmrca.PackImageLabels'),
+    ]
+    with pytest.raises(ValueError, match='leave out Pad'):
+        build(root, pipeline=pipeline)[0]

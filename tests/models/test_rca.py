@@ -297,3 +297,11 @@ def test_a_checkpoint_of_other_classes_is_an_error(config, tmp_path):
     config.cam_head.num_classes = 5
     with pytest.raises(ValueError, match='checkpoint has 3 classes'):
         load_checkpoint(build(config), str(tmp_path / 'model.pth'))
+
+
+def test_a_projection_without_contrast_is_refused(config):
+    config = copy.deepcopy(config)
+    config.projection = dict(type='mmrca.QueryProjection')
+    config.loss_nce = None
+    with pytest.raises(ValueError, match=r'model\.projection needs'):
+        build(config)

@@ -261,6 +261,19 @@ def test_the_hook_without_a_memory_is_an_error(data):
         tiny.runner(cfg).train()
 
 
+def test_a_data_set_without_rows_is_an_error(data):
+    cfg = tiny.config(data)
+    given = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(
+        type='BaseSegDataset',
+        data_prefix=given.data_prefix,
+        img_suffix='.png',
+        metainfo=given.metainfo,
+    )
+    with pytest.raises(ValueError, match=r'ImageLevelDataset.* BaseSegData'):
+        tiny.runner(cfg).train()
+
+
 def test_validation_and_prediction_write_nothing(data):
     runner = frozen(data)
     before = {k: v.clone() for k, v in runner.model.state_dict().items()}
