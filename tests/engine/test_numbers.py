@@ -47,6 +47,7 @@ def test_a_class_in_one_image_has_one_row(tmp_path):
     assert model.memory.prototype_valid.sum(1).tolist() == [2, 1, 1]
 
 
+@pytest.mark.slow
 def test_two_hundred_classes(tmp_path):
     count = 200
     labels = [[c] for c in range(0, count, 20)] + [[3, 7, 199]]

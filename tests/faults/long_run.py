@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmengine.hooks import Hook
 
+import mmrca  # noqa: F401  (first: it cures torchvision)
 from tests import tiny
 
 

@@ -17,13 +17,16 @@ def bench(tmp_path_factory):
     [
         'training: kill',
         'training: terminate',
-        'training: full_disk',
         'labels: kill_at_a_file',
-        'labels: two_runs',
-        pytest.param(
-            'training with loaders: dead_worker', marks=pytest.mark.slow
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in (
+                'training: full_disk',
+                'training with loaders: dead_worker',
+                'labels: two_runs',
+                'report: kill',
+            )
         ),
-        pytest.param('report: kill', marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_run_goes_on(bench, kind):
