@@ -10,7 +10,11 @@ import yaml
 from mmrca import __version__
 
 REPO = Path(__file__).parents[1]
-PAGES = [REPO / 'CONTRIBUTING.md', *sorted(REPO.glob('docs/**/*.md'))]
+PAGES = [
+    *(REPO / name for name in ('README.md', 'CONTRIBUTING.md')),
+    *sorted(REPO.glob('docs/**/*.md')),
+    *sorted(REPO.glob('configs/**/README.md')),
+]
 FILE = re.compile(
     r'(?<![\w/.])(?:tools|configs|benchmarks|tests)/[\w./-]+\.py'
 )
@@ -24,10 +28,16 @@ FOREIGN = {
     'mmrca.EfficientNetLite is not in the … registry',
 }
 # That the reader makes.
-OWN = {'configs/custom/mine.py'}
+OWN = {
+    'configs/custom/mine.py',
+    'configs/rca/CONFIG.py',
+    'configs/rca_seg/CONFIG.py',
+}
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    'page', PAGES, ids=lambda page: str(page.relative_to(REPO))
+)
 def test_files_that_a_page_names_exist(page):
     named = {*FILE.findall(page.read_text())} - OWN
     assert {name for name in named if not (REPO / name).exists()} == set()
