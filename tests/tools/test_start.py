@@ -16,7 +16,7 @@ TOOLS = (
     *('dataset_converters/coco', 'dataset_converters/cvat'),
     *('dataset_converters/folders', 'dataset_converters/label_studio'),
     *('dataset_converters/masks', 'dataset_converters/table'),
-    'dataset_converters/voc',
+    *('dataset_converters/voc', 'fill_prototypes'),
 )
 # A new interpreter takes most of the time, so one runs all the commands.
 RUN_ALL = """
@@ -83,6 +83,7 @@ REFUSED = {
         *('make_pseudo_labels', CONFIG, CONFIG, '--out-dir', 'x'),
         *('--photos', 'gone'),
     ): 'gone',
+    ('fill_prototypes', CONFIG, 'gone.pth', 'x.pth'): 'gone.pth',
     ('eval_pseudo_labels', 'a', 'b', '--split', 'gone'): 'gone',
     ('run', CONFIG, '--segmenter', 'gone.py'): 'gone.py',
     ('export_labels', 'gone', '--format', 'coco'): 'gone',
