@@ -74,6 +74,13 @@ def _modules(folder: str) -> list[Path]:
     return [file for file in files if '.mim' not in file.parts]
 
 
+def test_the_page_of_formulas_has_every_module():
+    page = (REPO / 'docs/reference/ops.md').read_text()
+    listed = {*re.findall(r'automodule:: mmrca\.ops\.(\w+)', page)}
+    files = (REPO / 'mmrca/ops').glob('[!_]*.py')
+    assert listed == {file.stem for file in files}
+
+
 def test_the_configuration_page_has_every_registered_class():
     page = (REPO / 'docs/reference/configuration.md').read_text()
     listed = {*re.findall(r'autoclass:: mmrca\.(?:\w+\.)+(\w+)', page)}
