@@ -243,7 +243,8 @@ def _without_foreground(result: Result) -> list[str]:
         'none: the classifier has learned too little (train it longer), or '
         'too little reaches the threshold (lower '
         'pseudo_label.background.threshold, and pseudo_label.margin where '
-        f'pixels are unlabelled, {_show(result["share"]["unlabelled"])} % now)'
+        f'pixels are unlabelled, {_show(result["share"]["unlabelled"])} % '
+        'now); after a second round, the segmenter may see background only'
     ]
 
 

@@ -101,6 +101,10 @@ def segmenter_steps(config: str, root: Path, options: list[str]) -> list[Step]:
     }
     os.environ.update(variables)
     loaded = load_config(config, parse_options(options))
+    # Now, not when its training begins after hours.
+    from train import check_options
+
+    check_options(loaded)
     made_with = config_digest(loaded)
     folder = root / 'segmenter'
     more = ['--cfg-options', *options] if options else []

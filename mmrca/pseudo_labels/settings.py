@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, replace
+from inspect import Parameter, signature
 from typing import Annotated, Any
 
 from mmengine.config import Config, ConfigDict
 from pydantic import Field
 
-from mmrca.checks import Positive, Share, check_arguments
+from mmrca.checks import Positive, Share, check_arguments, unknown_option
 from mmrca.pseudo_labels.cues import AUTO
 from mmrca.registry import CUES, REFINEMENTS, Registry
 
@@ -145,6 +146,14 @@ def _build(registry: Registry, where: str, given: Any) -> Any:
             f'{where}.type must be one of {", ".join(registry.module_dict)}, '
             f'or a class that can be imported, not {kind!r}.'
         )
+    known = signature(found).parameters
+    kinds = {parameter.kind for parameter in known.values()}
+    for name in options if Parameter.VAR_KEYWORD not in kinds else ():
+        if name not in known:
+            raise ValueError(
+                f'{unknown_option(f"{where} ({kind})", name, found)}. Another '
+                f'type than the config has needs {where}._delete_=True'
+            )
     try:
         return found(**options)
     except (TypeError, ValueError) as error:

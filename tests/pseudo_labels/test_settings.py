@@ -48,3 +48,13 @@ def test_an_option_that_has_to_be_there_is_named(name):
 def test_settings_that_cannot_be_read_are_named(given, says):
     with pytest.raises(ValueError, match=says):
         read_settings(config(**given))
+
+
+def test_a_misspelt_option_of_a_part_is_named_with_the_one_meant():
+    misspelt = dict(type='pixel_adaptive', iteration=3)
+    with pytest.raises(ValueError, match=r"'iteration'.*'iterations'"):
+        read_settings(config(pseudo_label=GIVEN | dict(refinement=misspelt)))
+    # As on the command line, where the config's own options stay.
+    mixed = dict(type='dense_crf', dilations=(1, 2))
+    with pytest.raises(ValueError, match=r"'dilations'.*_delete_=True"):
+        read_settings(config(pseudo_label=GIVEN | dict(refinement=mixed)))

@@ -512,7 +512,7 @@ BAD_INPUTS = {
     ),
     'option of another cue': (
         set_pseudo_label(background=dict(type='power', alpha=4, dir='x')),
-        r"background: .*'dir'",
+        r"background .*'dir'",
     ),
     'cue without its option': (
         set_pseudo_label(background=dict(type='power')),
@@ -533,7 +533,7 @@ BAD_INPUTS = {
     'flip': (set_pseudo_label(flip='no'), r"flip is 'no'"),
     'unknown crf option': (
         set_pseudo_label(refinement=dict(type='dense_crf', steps=3)),
-        r"refinement: .*'steps'",
+        r"refinement .*'steps'",
     ),
     'crf value': (
         set_pseudo_label(refinement=dict(type='dense_crf', bilateral_sxy=0)),

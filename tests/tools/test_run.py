@@ -44,6 +44,17 @@ def test_a_segmenter_is_found_by_backbone_and_data(tool):
         tool.find_segmenter(Path('mine.py'))
 
 
+def test_a_misspelt_option_of_the_segmenter_is_told_at_once(
+    tool, tmp_path, monkeypatch
+):
+    for name in ('LABEL_DIR', 'CLASSIFIER'):
+        monkeypatch.setenv(name, 'any')
+    monkeypatch.syspath_prepend(Path(tool.__file__).parent)
+    config = str(CONFIGS / 'rca_seg/deeplabv3plus_r18_toy.py')
+    with pytest.raises(ValueError, match=r"'max_iter'.*'max_iters'"):
+        tool.segmenter_steps(config, tmp_path, ['train_cfg.max_iter=30'])
+
+
 def test_without_masks_a_summary_says_what_is_foreground(tool, tmp_path):
     share = dict(background=70.0, cat=20.0, unlabelled=10.0)
     record = dict(
