@@ -76,7 +76,6 @@ class Calibrator:
     ) -> None:
         self.config, self.model, self.settings = config, model, settings
         self.infos = None if dataset is None else data_infos(dataset)
-        self.unread: list[str] = []
         # A link to a checkpoint shares its file.
         self.path = Path(f'{Path(checkpoint).resolve()}.calibration.json')
         self.made_with = {
@@ -255,17 +254,13 @@ class Calibrator:
     def _look(self, infos: _Infos) -> Iterator[tuple[ImageInfo, np.ndarray]]:
         """Go through images that can be read."""
         for info in progress(infos, 'calibration'):
-            image = self._load(info)
-            if image is None:  # named when it is labelled
-                self.unread.append(info['img_id'])
-            else:
-                yield info, image
-
-    def _load(self, info: ImageInfo) -> np.ndarray | None:
-        try:
-            return load_image(info['img_path'], self.model.test_cfg.max_side)
-        except ImageError:
-            return None
+            try:
+                image = load_image(
+                    info['img_path'], self.model.test_cfg.max_side
+                )
+            except ImageError:  # named when it is labelled
+                continue
+            yield info, image
 
     def _cams(self, image: np.ndarray, classes: Sequence[int]) -> Cams:
         scales, flip = self.settings.scales, self.settings.flip
@@ -284,9 +279,8 @@ class Calibrator:
         if self.infos is None:
             dataset = DATASETS.build(self.config.train_dataloader.dataset)
             self.infos = data_infos(dataset)
-        self.unread.clear()
         value = choose(self.infos)
-        self._keep(what, value, unread=list(self.unread), **made_with)
+        self._keep(what, value, **made_with)
         return value
 
     def _read(self) -> dict:
@@ -317,15 +311,9 @@ class Calibrator:
         wanted = {**self.made_with, **made_with}
         if self.infos is not None:
             wanted['images'] = _digest(self.infos)
-        if 'value' not in entry or any(
-            entry.get(key) != value for key, value in wanted.items()
-        ):
-            return False
-        # An image that could not be read, and now can, counts.
-        unread = entry.get('unread')
-        names = unread if isinstance(unread, list) else []
-        missing = [i for i in self.infos or () if i['img_id'] in names]
-        return all(self._load(info) is None for info in missing)
+        return 'value' in entry and all(
+            entry.get(key) == value for key, value in wanted.items()
+        )
 
 
 def _digest(infos: _Infos) -> str:

@@ -111,26 +111,6 @@ def test_a_calibration_is_kept_until_something_changes(place):
     )
 
 
-def test_an_image_that_comes_back_counts(place):
-    place.write_config(background=AUTO)
-    path = place.root / 'JPEGImages/d.jpg'
-    whole = path.read_bytes()
-    path.write_bytes(whole[:100])
-    make(place)
-    without = calibration(place)['background_threshold']['value']
-    # What is still missing is no reason to choose again.
-    before = calibration(place)
-    make(place)
-    assert calibration(place) == before
-    path.write_bytes(whole)
-    make(place, overwrite=True)
-    found = calibration(place)['background_threshold']['value']
-    Path(f'{place.checkpoint}.calibration.json').unlink()
-    make(place, overwrite=True)
-    assert found == calibration(place)['background_threshold']['value']
-    assert found != without
-
-
 class Brighter:
     """A refinement after which more lies above any threshold."""
 
