@@ -121,6 +121,24 @@ def image_stages(model: RCA, images: Sequence[np.ndarray]) -> list[Tensor]:
     return model.extract_feat(inputs)
 
 
+@torch.no_grad()
+def stages_of_each(
+    model: RCA, images: Sequence[np.ndarray]
+) -> list[list[Tensor]]:
+    """Compute the feature maps of images of one size, for a refinement.
+
+    Args:
+        model: :class:`mmrca.models.RCA`. It is in eval mode afterwards.
+        images: As for :func:`image_stages`.
+
+    Returns:
+        For each image float32 [D_s, h_s, w_s] each, on the CPU, F last.
+    """
+    model.eval()
+    stages = [s.float().cpu() for s in image_stages(model, images)]
+    return [[s[i] for s in stages] for i in range(len(images))]
+
+
 def present_classes(
     classes: Sequence[Sequence[int]], num_classes: int
 ) -> Tensor:

@@ -22,45 +22,27 @@ class ForegroundCheck(Hook):
         self._pixels = torch.zeros(2, dtype=torch.int64)
         self._share: float | None = None
 
-    def after_val_iter(
+    def _after_iter(
         self,
         runner: Runner,
         batch_idx: int,
         data_batch: dict | None = None,
         outputs: Sequence[SegDataSample] | None = None,
+        mode: str = 'train',
     ) -> None:
-        """Count the pixels of a batch."""
-        self._count(outputs or ())
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: Sequence[SegDataSample] | None = None,
-    ) -> None:
-        """Count the pixels of a batch."""
-        self._count(outputs or ())
-
-    def _count(self, samples: Sequence[SegDataSample]) -> None:
-        for sample in samples:
+        """Count the pixels of a batch of a validation or a test."""
+        for sample in outputs or () if mode != 'train' else ():
             labels = sample.pred_sem_seg.data
             shown = (labels > 0) & (labels != IGNORE_INDEX)
             self._pixels += torch.tensor([int(shown.sum()), labels.numel()])
 
     # LoggerHook, whose priority is lower, writes the figure down.
-    def after_val_epoch(
-        self, runner: Runner, metrics: dict[str, float] | None = None
-    ) -> None:
-        """Add the figure."""
-        self._add_figure(runner, 'val')
-
-    def after_test_epoch(
-        self, runner: Runner, metrics: dict[str, float] | None = None
-    ) -> None:
-        """Add the figure, and say if it is 0."""
-        self._add_figure(runner, 'test')
-        self.after_train(runner)
+    def _after_epoch(self, runner: Runner, mode: str = 'train') -> None:
+        """Add the figure, and say if that of a test is 0."""
+        if mode != 'train':
+            self._add_figure(runner, mode)
+        if mode == 'test':
+            self.after_train(runner)
 
     def _add_figure(self, runner: Runner, part: str) -> None:
         all_reduce(self._pixels)

@@ -25,7 +25,7 @@ from mmrca.atomic_write import read_json, write_json
 from mmrca.checkpoint import file_digest
 from mmrca.datasets.images import ImageError, load_image
 from mmrca.folder_lock import remove_parts
-from mmrca.inference import Cams, image_stages, infer_cams
+from mmrca.inference import Cams, infer_cams, stages_of_each
 from mmrca.models import RCA
 from mmrca.ops.metrics import best_f1
 from mmrca.ops.threshold import (
@@ -186,7 +186,9 @@ class Calibrator:
         for info, image in self._look(infos):
             classes = list(info['gt_label'] or ())
             cams = self._cams(image, classes)
-            stages = self._stages(image) if labeller.needs_stages else None
+            stages = None
+            if labeller.needs_stages:
+                (stages,) = stages_of_each(self.model, [image])
             scores = labeller.score(image, cams, info['img_id'], stages)
             colours = torch.from_numpy(image)
             found.append(colour_threshold(colours, scores.plain[1:]))
@@ -265,9 +267,6 @@ class Calibrator:
     def _cams(self, image: np.ndarray, classes: Sequence[int]) -> Cams:
         scales, flip = self.settings.scales, self.settings.flip
         return infer_cams(self.model, [image], [classes], scales, flip)[0]
-
-    def _stages(self, image: np.ndarray) -> list[Tensor]:
-        return [stage[0].cpu() for stage in image_stages(self.model, [image])]
 
     def _kept(
         self, what: str, choose: Callable[[_Infos], Any], **made_with: Any

@@ -17,7 +17,7 @@ from mmrca.datasets.images import (
     load_image,
     shrink,
 )
-from mmrca.inference import image_stages, infer_cams
+from mmrca.inference import infer_cams, stages_of_each
 from mmrca.pseudo_labels.calibration import Calibrator
 from mmrca.pseudo_labels.inputs import ImageInfo
 from mmrca.pseudo_labels.labels import Labeller
@@ -147,7 +147,7 @@ class PhotoLabeller:
             settings.amp,
         )
         if self.labeller.needs_stages:
-            stages = [s[0].cpu() for s in image_stages(self.model, [image])]
+            (stages,) = stages_of_each(self.model, [image])
         size = (pixels.shape[0], pixels.shape[1])
         labels = self.labeller(image, cams, 'photo', size, stages).pixels
         scores = zip(self.classes, cams.scores.tolist(), strict=True)

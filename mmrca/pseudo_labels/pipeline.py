@@ -23,10 +23,10 @@ from mmrca.datasets.images import ImageError, load_image, shrink
 from mmrca.datasets.masks import read_class_map
 from mmrca.inference import (
     Cams,
-    image_stages,
     infer_cams,
     read_cams,
     save_cams,
+    stages_of_each,
 )
 from mmrca.models import RCA
 from mmrca.ops import IGNORE_INDEX
@@ -209,7 +209,9 @@ class Pipeline:
                 cams = [saved[item.img_id] for item in items]
             else:
                 cams = self._infer(items, images)
-            stages = self._stages(images)
+            stages: Sequence[Sequence[Tensor] | None] = [None] * len(images)
+            if self.job.labeller.needs_stages:
+                stages = stages_of_each(self.model, images)
         except RuntimeError as error:  # too small or too large for the model
             reason = str(error).splitlines()[0]
             return {
@@ -238,16 +240,6 @@ class Pipeline:
             for item, one in zip(items, cams, strict=True):
                 save_cams(self.job.cams_file(item), one)
         return cams
-
-    @torch.no_grad()
-    def _stages(
-        self, images: Sequence[np.ndarray]
-    ) -> list[list[Tensor] | None]:
-        if not self.job.labeller.needs_stages:
-            return [None] * len(images)
-        self.model.eval()
-        stages = [s.float().cpu() for s in image_stages(self.model, images)]
-        return [[s[i] for s in stages] for i in range(len(images))]
 
     def finish(self, item: LabelInput, seen: Seen | ImageError) -> Outcome:
         """Make an image's label and write it."""
